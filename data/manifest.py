@@ -5,6 +5,7 @@ are required. ``speaker``, ``domain``, ``lang``, ``source``, ``offset`` (s), ``a
 (``null`` counts as absent), so a plain NeMo manifest loads. Other keys are left out: NeMo's files carry many.
 """
 
+import codecs
 import hashlib
 import json
 import math
@@ -74,29 +75,29 @@ def read_manifest(path: str | Path, *, check_audio: bool = True, strict: bool = 
         ManifestError: the file cannot be read, or ``strict`` and a row is bad.
     """
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot read the manifest ({error.strerror})") from error
-    rows: dict[tuple[Path, float], tuple[int, Utterance]] = {}
+    data = _read(path)
+    folder = Path(os.path.abspath(path.parent))
+    line_of: dict[tuple[Path, float], int] = {}
+    utterances: list[Utterance] = []
     problems: list[str] = []
     n_duplicates = 0
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
-            utterance = _parse(line, Path(os.path.abspath(path.parent)), check_audio)
-            first, _ = rows.setdefault((utterance.audio_path, utterance.offset_s), (number, utterance))
+            utterance = _parse(line, folder, check_audio)
+            first = line_of.setdefault((utterance.audio_path, utterance.offset_s), number)
             if first != number:
                 n_duplicates += 1
-                raise ValueError(f"duplicate of line {first}: same audio_filepath and offset")
-        except ValueError as error:
+                raise _BadRow(f"duplicate of line {first}: same audio_filepath and offset")
+            utterances.append(utterance)
+        except _BadRow as error:
             problems.append(f"{path}:{number}: {error}")
             if strict:
                 raise ManifestError(problems[-1]) from error
     return Manifest(
         path=path,
-        utterances=tuple(utterance for _, utterance in rows.values()),
+        utterances=tuple(utterances),
         problems=tuple(problems),
         n_duplicates=n_duplicates,
         sha256=hashlib.sha256(data).hexdigest(),
@@ -122,23 +123,34 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+class _BadRow(Exception):
+    """What is wrong with one row, without ``path:line:``."""
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot read the manifest ({error.strerror})") from error
+
+
 def _parse(line: bytes, folder: Path, check_audio: bool) -> Utterance:
-    """Turn one line into an utterance; every flaw is a ValueError (its message without ``path:line:``)."""
+    """Turn one line into an utterance; every flaw is a ``_BadRow``."""
     row = _json_object(line)
     audio_path = Path(os.path.abspath(folder / _string(row, "audio_filepath")))
     text = _string(row, "text")
     if not text.strip():
-        raise ValueError("text is empty")
+        raise _BadRow("text is empty")
     duration_s, offset_s = _number(row, "duration"), _number(row, "offset", 0.0)
     if duration_s <= 0:
-        raise ValueError(f"duration must be above 0 s, got {duration_s}")
+        raise _BadRow(f"duration must be above 0 s, got {duration_s}")
     if offset_s < 0:
-        raise ValueError(f"offset must not be below 0 s, got {offset_s}")
+        raise _BadRow(f"offset must not be below 0 s, got {offset_s}")
     annotation = _string(row, "annotation", "") or None
     if annotation is not None and annotation not in ANNOTATIONS:
-        raise ValueError(f"annotation must be one of {', '.join(ANNOTATIONS)}, got {annotation!r}")
+        raise _BadRow(f"annotation must be one of {', '.join(ANNOTATIONS)}, got {annotation!r}")
     if check_audio and not os.path.isfile(audio_path):  # unlike Path.is_file, never raises for a strange path
-        raise ValueError(f"no audio file at {audio_path}")
+        raise _BadRow(f"no audio file at {audio_path}")
     return Utterance(
         audio_path=audio_path,
         duration_s=duration_s,
@@ -157,11 +169,11 @@ def _json_object(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 (byte {error.start + 1} of the line)") from error
+        raise _BadRow(f"not UTF-8 (byte {error.start + 1} of the line)") from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from error
+        raise _BadRow(f"not JSON: {error}") from error
     if not isinstance(row, dict):
-        raise ValueError(f"expected a JSON object, got {_kind(row)}")
+        raise _BadRow(f"expected a JSON object, got {_kind(row)}")
     return row
 
 
@@ -170,14 +182,14 @@ def _string(row: dict[str, Any], key: str, default: str | None = None) -> str:
     value = row.get(key)
     if value is None:
         if default is None:
-            raise ValueError(f"{key} is missing")
+            raise _BadRow(f"{key} is missing")
         return default
     if not isinstance(value, str):
-        raise ValueError(f"{key} must be a string, got {_kind(value)}")
+        raise _BadRow(f"{key} must be a string, got {_kind(value)}")
     if default is None and not value:
-        raise ValueError(f"{key} is empty")
+        raise _BadRow(f"{key} is empty")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError(f"{key} holds half of a surrogate pair, which is no character")
+        raise _BadRow(f"{key} holds half of a surrogate pair, which is no character")
     return value
 
 
@@ -186,12 +198,12 @@ def _number(row: dict[str, Any], key: str, default: float | None = None) -> floa
     value = row.get(key)
     if value is None:
         if default is None:
-            raise ValueError(f"{key} is missing")
+            raise _BadRow(f"{key} is missing")
         return default
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{key} must be a number, got {_kind(value)}")
+        raise _BadRow(f"{key} must be a number, got {_kind(value)}")
     if abs(value) > 1e15 or math.isnan(value):  # infinity too, and integers too large for a float
-        raise ValueError(f"{key} must be a finite number, got {str(value)[:20]}")
+        raise _BadRow(f"{key} must be a finite number, got {str(value)[:20]}")
     return float(value)
 
 

@@ -4,9 +4,11 @@ Each is idempotent, accepts any string and may return "". A change of behaviour 
 and evaluations record the label ("en-1") that their text went through.
 
 * ``en``: what is said, in a-z and the apostrophe inside a word, as LM text is written. Accents fold to ASCII; numbers,
-  ordinals, decimals, money, % and & become words (years are read as plain cardinals, without "and"); Mr, Mrs and Dr
-  become mister, missus and doctor; letters with dots ("u.s.", "a.m.") become single letters ("u s", "a m"); hyphens and
-  all other punctuation become a space; quoting and trailing apostrophes go ("dogs'" -> "dogs").
+  ordinals, decimals, money, % and & become words (American, without "and"; a year is read as a plain cardinal; a date,
+  a clock time or a fraction number by number); Mr, Mrs and Dr become mister, missus and doctor, as said and as the LM
+  text mostly spells them; letters with dots ("u.s.", "a.m.") become single letters ("u s", "a m"), other abbreviations
+  ("st.", "etc.") only lose the dot; hyphens and all other punctuation become a space; an apostrophe stays only between
+  two letters ("dogs'" -> "dogs", "'em" -> "em").
 * ``ru``: ё becomes е, because most texts write е for both and one sound would have two spellings; stress marks go.
   Kept: Cyrillic, and Latin letters and digits, because a label must not lose words that are spoken; spelling Russian
   numbers needs case agreement, so transcripts should come with numbers in words. The rest becomes a space.
@@ -29,11 +31,10 @@ HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 TITLES = {"mr": "mister", "mrs": "missus", "dr": "doctor"}
 SYMBOLS = {"&": "and", "%": "percent", "+": "plus", "=": "equals", "@": "at", "°": "degrees"}
 CURRENCIES = {"$": ("dollar", "cent"), "£": ("pound", "pence"), "€": ("euro", "cent")}
-ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+SMALL = [*DIGITS, *TEENS]
+TENS = ["-", "-", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 SCALES = ((10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred"))
 ORDINALS = {
     "one": "first",
@@ -46,7 +47,7 @@ ORDINALS = {
 }
 MAX_CARDINAL_DIGITS = 15  # longer numbers, and those that open with 0, are read digit by digit
 
-INTEGER = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+"
+INTEGER = r"(?<![0-9])(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 MONEY = re.compile(rf"([$£€])\s?({INTEGER})(?:\.([0-9]+))?(?:\s(hundred|thousand|million|billion|trillion)\b)?")
 ORDINAL = re.compile(rf"({INTEGER})(?:st|nd|rd|th)\b")
 NUMBER = re.compile(rf"({INTEGER})(?:\.([0-9]+))?")
@@ -132,6 +133,8 @@ def get_normalizer(lang: str) -> Normalizer:
 
 def _fold(text: str) -> str:
     """Lower-case, undo compatibility forms (full width, ligatures), drop accents and invisible format characters."""
+    if text.isascii():
+        return text.lower()
     text = unicodedata.normalize("NFKD", text).lower()
     kept = (letter for letter in text if letter.isascii() or not _is_mark(letter))
     return unicodedata.normalize("NFKC", "".join(kept)).translate(LETTERS)
@@ -148,15 +151,15 @@ def _cardinal(n: int) -> str:
         if n >= scale:
             rest = f" {_cardinal(n % scale)}" if n % scale else ""
             return f"{_cardinal(n // scale)} {name}{rest}"
-    if n < len(ONES):
-        return ONES[n]
-    return TENS[n // 10] + (f" {ONES[n % 10]}" if n % 10 else "")
+    if n < len(SMALL):
+        return SMALL[n]
+    return TENS[n // 10] + (f" {DIGITS[n % 10]}" if n % 10 else "")
 
 
 def _integer(digits: str) -> str:
     digits = digits.replace(",", "")
     if len(digits) > MAX_CARDINAL_DIGITS or (digits[0] == "0" and len(digits) > 1):
-        return " ".join(ONES[int(digit)] for digit in digits)
+        return " ".join(DIGITS[int(digit)] for digit in digits)
     return _cardinal(int(digits))
 
 
@@ -172,7 +175,7 @@ def _decimal(integer: str, fraction: str | None) -> str:
     """Spell a decimal: "3", "14" -> "three point one four"."""
     if fraction is None:
         return _integer(integer)
-    return f"{_integer(integer)} point {' '.join(ONES[int(digit)] for digit in fraction)}"
+    return f"{_integer(integer)} point {' '.join(DIGITS[int(digit)] for digit in fraction)}"
 
 
 def _money(found: re.Match[str]) -> str:

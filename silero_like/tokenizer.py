@@ -51,7 +51,10 @@ class Tokenizer:
         self.n_labels = self.vocab_size + 1
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of a normalised text; a character never seen in training becomes id 0, ``<unk>``."""
+        """Return the token ids of a normalised text; a character never seen in training becomes id 0, ``<unk>``.
+
+        Id 0 decodes to " ⁇ ", so a transcript shows where it stands.
+        """
         return [int(i) for i in self._processor.encode(text)]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -115,9 +118,10 @@ def _train(texts: Iterable[str], vocab_size: int, model_type: str) -> bytes:
         "num_threads": 1,
         "minloglevel": 2,
     }
+    lines = list(_lines(texts))  # before the trainer, which would hide an error that the caller's iterator raises
     model = io.BytesIO()
     try:
-        sentencepiece.SentencePieceTrainer.train(sentence_iterator=_lines(texts), model_writer=model, **options)
+        sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=model, **options)
     except RuntimeError as error:
         raise ConfigError(_explain(str(error), vocab_size)) from error
     return model.getvalue()
