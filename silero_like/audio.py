@@ -1,0 +1,321 @@
+"""Sound in: any file or stream becomes a float32 mono 16 kHz waveform ``(N,)``, whole or in windows.
+
+Soundfile decodes what libsndfile knows (wav, flac, ogg, opus, mp3, ...); PyAV, the ``[video]`` extra, the rest. Both hand
+over blocks of a bounded size, soxr (HQ) resamples them as one stream, so a ten-hour file never lies in memory whole.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from silero_like.errors import AudioError, MissingExtraError
+
+SAMPLE_RATE = 16000
+"""Hz, of every waveform in this project."""
+
+SOUNDFILE_SUFFIXES = frozenset(
+    [
+        ".wav",
+        ".wave",
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".mp3",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".au",
+        ".snd",
+        ".w64",
+        ".rf64",
+        ".caf",
+    ]
+)
+VIDEO_SUFFIXES = frozenset(
+    [
+        ".m4a",
+        ".m4b",
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".aac",
+        ".webm",
+        ".weba",
+        ".mkv",
+        ".mka",
+        ".avi",
+        ".wma",
+        ".wmv",
+        ".3gp",
+        ".amr",
+        ".ts",
+        ".flv",
+    ]
+)
+AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | VIDEO_SUFFIXES
+"""Lower-case file name endings that a folder scan picks up."""
+
+VIDEO_HINT = "pip install 'silero_like[video]'"
+
+Waveform = npt.NDArray[np.float32]
+Source = str | Path | BinaryIO
+
+_BLOCK_SAMPLES = 1 << 20  # samples over all channels decoded at once: 4 MB
+_MIN_SAMPLE_RATE = 4000  # Hz; below there is no speech, and the resampled stream would grow without bound
+_MAX_PEAK = 1000.0  # float files may overshoot 1; integers stored as floats (to 32768) would be noise to the model
+
+
+def load_audio(
+    source: Source, *, channel: int | None = None, offset_s: float = 0.0, duration_s: float | None = None
+) -> Waveform:
+    """Read a recording, or the part of it from `offset_s` for `duration_s`.
+
+    Args:
+        source: a path, "-" for standard input, or a binary file object.
+        channel: the 0-based channel to take; the mean of all when None.
+        offset_s: seconds to skip, at least 0.
+        duration_s: seconds to read, or fewer where the recording ends earlier; all of the rest when None.
+
+    Returns:
+        float32 `(N,)`, mono, 16 kHz, nominally in [-1, 1]; empty where a valid file holds no frames.
+
+    Raises:
+        AudioError: unreadable, not audio, damaged, truncated (where the format tells: flac), NaN or infinite samples.
+        MissingExtraError: a format that needs PyAV, which is not installed.
+    """
+    blocks = list(_waveform_blocks(source, channel, offset_s, duration_s))
+    return blocks[0] if len(blocks) == 1 else np.concatenate([np.zeros(0, np.float32), *blocks])
+
+
+def stream_audio(source: Source, *, window_s: float = 60.0, channel: int | None = None) -> Iterator[Waveform]:
+    """Yield successive windows of `window_s` seconds, the last one shorter; together they equal `load_audio`.
+
+    Errors are those of `load_audio`, raised when the damage is reached. Close the iterator to stop early.
+    """
+    window = max(1, round(window_s * SAMPLE_RATE))
+    pending: list[Waveform] = []
+    n_pending = 0
+    for block in _waveform_blocks(source, channel, 0.0, None):
+        pending.append(block)
+        n_pending += len(block)
+        if n_pending >= window:
+            joined = np.concatenate(pending)
+            n_whole = n_pending - n_pending % window
+            yield from np.split(joined[:n_whole], n_whole // window)
+            pending, n_pending = [joined[n_whole:].copy()], n_pending - n_whole
+    if n_pending:
+        yield np.concatenate(pending)
+
+
+def _waveform_blocks(
+    source: Source, channel: int | None, offset_s: float, duration_s: float | None
+) -> Iterator[Waveform]:
+    """Decode, take a channel or the mean, check and resample, block by block."""
+    name = _name(source)
+    if offset_s < 0 or (duration_s is not None and duration_s < 0):
+        raise AudioError(f"{name}: offset {offset_s} s, duration {duration_s} s: expected both at least 0")
+    with _opened(source, name) as stream:
+        resampler: soxr.ResampleStream | None = None
+        n_read = 0
+        for rate, block in _decoded(stream, name, offset_s, duration_s):
+            mono = _mono(block, channel, name)
+            _check_samples(mono, name, offset_s + n_read / rate)
+            n_read += len(mono)
+            if rate == SAMPLE_RATE:
+                yield mono
+                continue
+            resampler = resampler or soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+            yield resampler.resample_chunk(mono)
+        if resampler is not None:
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _mono(block: Waveform, channel: int | None, name: str) -> Waveform:
+    """Reduce `(n, C)` to `(n,)`."""
+    n_channels = block.shape[1]
+    if channel is not None:
+        if not 0 <= channel < n_channels:
+            raise AudioError(f"{name}: expected a channel from 0 to {n_channels - 1}, got {channel}")
+        return np.ascontiguousarray(block[:, channel])
+    return np.ascontiguousarray(block[:, 0]) if n_channels == 1 else block.mean(axis=1, dtype=np.float32)
+
+
+def _check_samples(mono: Waveform, name: str, start_s: float) -> None:
+    peak = max(float(mono.max()), -float(mono.min())) if len(mono) else 0.0
+    if not peak <= _MAX_PEAK:  # NaN compares false
+        found = f"samples up to {peak:g}" if np.isfinite(peak) else "NaN or infinite samples"
+        raise AudioError(f"{name}: {found} after {start_s:.2f} s: expected floats in [-1, 1]; write the file again")
+
+
+def _name(source: Source) -> str:
+    if isinstance(source, str | Path):
+        return "standard input" if str(source) == "-" else str(source)
+    return str(getattr(source, "name", "audio stream"))
+
+
+@contextmanager
+def _opened(source: Source, name: str) -> Iterator[Path | BinaryIO]:
+    """Give a path or a seekable file; what cannot seek is copied to a temporary file that has no name to leave behind."""
+    if not isinstance(source, str | Path):
+        with _seekable(source, name) as stream:
+            yield stream
+    elif str(source) == "-":
+        with _seekable(sys.stdin.buffer, name) as stream:
+            yield stream
+    else:
+        try:
+            handle = open(source, "rb")  # noqa: SIM115
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise AudioError(f"{name}: {reason}: expected a readable audio file; check the path") from error
+        with handle:
+            status = os.fstat(handle.fileno())
+            if stat.S_ISREG(status.st_mode) and status.st_size:
+                yield Path(source)
+            else:
+                with _seekable(handle, name) as stream:
+                    yield stream
+
+
+@contextmanager
+def _seekable(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    if stream.seekable():
+        if not stream.read(1):
+            raise AudioError(f"{name}: 0 bytes: expected an audio file; was it recorded or copied whole?")
+        stream.seek(-1, io.SEEK_CUR)
+        yield stream
+        return
+    with tempfile.TemporaryFile() as spool:
+        shutil.copyfileobj(stream, spool)
+        spool.seek(0)
+        with _seekable(spool, name) as copy:
+            yield copy
+
+
+def _decoded(
+    stream: Path | BinaryIO, name: str, offset_s: float, duration_s: float | None
+) -> Iterator[tuple[int, Waveform]]:
+    """Yield (sample rate, float32 `(n, C)`) from whichever library knows the format."""
+    suffix = Path(name).suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        yield from _video_blocks(stream, name, offset_s, duration_s)
+        return
+    try:
+        sound = _ForwardSoundFile(stream)
+    except (soundfile.SoundFileError, TypeError) as error:
+        if suffix not in SOUNDFILE_SUFFIXES and importlib.util.find_spec("av"):
+            if not isinstance(stream, Path):
+                stream.seek(0)
+            yield from _video_blocks(stream, name, offset_s, duration_s)
+            return
+        hint = f"; m4a, mp4, webm and video need {VIDEO_HINT}"
+        raise AudioError(f"{name}: not audio ({_reason(error)}): expected wav, flac, ogg, opus or mp3{hint}") from error
+    with sound:
+        yield from _sound_blocks(sound, name, offset_s, duration_s)
+
+
+class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
+    """Reads on without seeking: soundfile seeks after each read, which mp3 decodes to other samples."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _sound_blocks(
+    sound: soundfile.SoundFile, name: str, offset_s: float, duration_s: float | None
+) -> Iterator[tuple[int, Waveform]]:
+    rate = sound.samplerate
+    _check_rate(rate, name)
+    start = min(round(offset_s * rate), sound.frames)
+    n_left = sound.frames - start
+    if duration_s is not None:
+        n_left = min(n_left, round(duration_s * rate))
+    n_block = max(1, _BLOCK_SAMPLES // sound.channels)
+    try:
+        if start:
+            sound.seek(start)
+        while n_left:
+            block = sound.read(min(n_left, n_block), dtype="float32", always_2d=True)
+            if not len(block):
+                break
+            n_left -= len(block)
+            yield rate, block
+    except soundfile.SoundFileError as error:
+        at_s = (sound.frames - n_left) / rate
+        raise AudioError(
+            f"{name}: {_reason(error)} near {at_s:.2f} s: damaged or truncated; get a whole copy"
+        ) from error
+    # mp3 headers may promise too much, and a flac that was written to a pipe promises nothing (the largest integer)
+    if n_left and sound.format != "MP3" and sound.frames < np.iinfo(np.int64).max:
+        raise AudioError(f"{name}: truncated: {n_left / rate:.2f} s fewer than its header says; get a whole copy")
+
+
+def _check_rate(rate: int, name: str) -> None:
+    if rate < _MIN_SAMPLE_RATE:
+        raise AudioError(f"{name}: sample rate {rate} Hz: expected at least {_MIN_SAMPLE_RATE} Hz for speech")
+
+
+def _reason(error: Exception) -> str:
+    """The library's words without the file name, which the message already has."""
+    text = str(error.error_string) if isinstance(error, soundfile.LibsndfileError) else str(error)
+    return text.removeprefix("Error : ").rstrip(". ").lower()
+
+
+def _video_blocks(
+    stream: Path | BinaryIO, name: str, offset_s: float, duration_s: float | None
+) -> Iterator[tuple[int, Waveform]]:
+    """Decode the first audio track with PyAV; time before `offset_s` is decoded and dropped, which is exact."""
+    try:
+        av: Any = importlib.import_module("av")
+    except ImportError as error:
+        raise MissingExtraError(f"{name}: this format needs PyAV, which is not installed: {VIDEO_HINT}") from error
+    try:
+        with av.open(str(stream) if isinstance(stream, Path) else stream) as container:
+            if not container.streams.audio:
+                raise AudioError(f"{name}: no audio track: expected one; was the sound exported with the video?")
+            rate = container.streams.audio[0].rate
+            _check_rate(rate, name)
+            start = round(offset_s * rate)
+            stop = None if duration_s is None else start + round(duration_s * rate)
+            yield from _cut(_video_frames(av, container), rate, start, stop)
+    except (av.FFmpegError, ValueError) as error:
+        raise AudioError(f"{name}: {error}: not audio that PyAV can decode, or damaged; get a whole copy") from error
+
+
+def _video_frames(av: Any, container: Any) -> Iterator[Waveform]:
+    """Yield float32 `(n, C)` of the first audio track; sample rate and channels stay as they are."""
+    to_float = av.AudioResampler(format="fltp")
+    for frame in container.decode(audio=0):
+        for planar in to_float.resample(frame):
+            yield planar.to_ndarray().T
+    for planar in to_float.resample(None):
+        yield planar.to_ndarray().T
+
+
+def _cut(frames: Iterator[Waveform], rate: int, start: int, stop: int | None) -> Iterator[tuple[int, Waveform]]:
+    """Keep samples [start, stop) of successive `(n, C)` blocks."""
+    position = 0
+    for block in frames:
+        wanted = block[max(0, start - position) : None if stop is None else max(0, stop - position)]
+        position += len(block)
+        if len(wanted):
+            yield rate, wanted
+        if stop is not None and position >= stop:
+            return
