@@ -1,21 +1,19 @@
 """Sound in: any file or stream becomes a float32 mono 16 kHz waveform ``(N,)``, whole or in windows.
 
-Soundfile decodes what libsndfile knows (wav, flac, ogg, opus, mp3, ...); PyAV, the ``[video]`` extra, the rest. Both hand
-over blocks of a bounded size, soxr (HQ) resamples them as one stream, so a ten-hour file never lies in memory whole.
+Soundfile decodes what libsndfile knows (wav, flac, ogg, opus, mp3, ...); PyAV, the ``[video]`` extra, the rest. Both
+hand over blocks of a bounded size, soxr (HQ) resamples them as one stream: a ten-hour file never lies in memory whole.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import io
-import os
 import shutil
-import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,46 +27,10 @@ from silero_like.errors import AudioError, MissingExtraError
 SAMPLE_RATE = 16000
 """Hz, of every waveform in this project."""
 
-SOUNDFILE_SUFFIXES = frozenset(
-    [
-        ".wav",
-        ".wave",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".mp3",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".au",
-        ".snd",
-        ".w64",
-        ".rf64",
-        ".caf",
-    ]
-)
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".m4a",
-        ".m4b",
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".aac",
-        ".webm",
-        ".weba",
-        ".mkv",
-        ".mka",
-        ".avi",
-        ".wma",
-        ".wmv",
-        ".3gp",
-        ".amr",
-        ".ts",
-        ".flv",
-    ]
-)
+_SOUNDFILE = ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .w64 .rf64 .caf"
+_VIDEO = ".m4a .m4b .mp4 .m4v .mov .aac .webm .weba .mkv .mka .avi .wma .wmv .3gp .amr .flv"
+SOUNDFILE_SUFFIXES = frozenset(_SOUNDFILE.split())
+VIDEO_SUFFIXES = frozenset(_VIDEO.split())
 AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | VIDEO_SUFFIXES
 """Lower-case file name endings that a folder scan picks up."""
 
@@ -88,7 +50,7 @@ def load_audio(
     """Read a recording, or the part of it from `offset_s` for `duration_s`.
 
     Args:
-        source: a path, "-" for standard input, or a binary file object.
+        source: a path, "-" for standard input, or a binary file object, read from its start.
         channel: the 0-based channel to take; the mean of all when None.
         offset_s: seconds to skip, at least 0.
         duration_s: seconds to read, or fewer where the recording ends earlier; all of the rest when None.
@@ -99,6 +61,7 @@ def load_audio(
     Raises:
         AudioError: unreadable, not audio, damaged, truncated (where the format tells: flac), NaN or infinite samples.
         MissingExtraError: a format that needs PyAV, which is not installed.
+
     """
     blocks = list(_waveform_blocks(source, channel, offset_s, duration_s))
     return blocks[0] if len(blocks) == 1 else np.concatenate([np.zeros(0, np.float32), *blocks])
@@ -167,62 +130,48 @@ def _check_samples(mono: Waveform, name: str, start_s: float) -> None:
 def _name(source: Source) -> str:
     if isinstance(source, str | Path):
         return "standard input" if str(source) == "-" else str(source)
-    return str(getattr(source, "name", "audio stream"))
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else "audio stream"
 
 
-@contextmanager
-def _opened(source: Source, name: str) -> Iterator[Path | BinaryIO]:
-    """Give a path or a seekable file; what cannot seek is copied to a temporary file that has no name to leave behind."""
+@contextlib.contextmanager
+def _opened(source: Source, name: str) -> Iterator[BinaryIO]:
+    """Open `source` as a seekable file that holds at least a byte."""
     if not isinstance(source, str | Path):
-        with _seekable(source, name) as stream:
-            yield stream
+        opened: BinaryIO = source
     elif str(source) == "-":
-        with _seekable(sys.stdin.buffer, name) as stream:
-            yield stream
+        opened = sys.stdin.buffer
     else:
         try:
-            handle = open(source, "rb")  # noqa: SIM115
+            opened = Path(source).open("rb")  # noqa: SIM115 (closed below)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise AudioError(f"{name}: {reason}: expected a readable audio file; check the path") from error
-        with handle:
-            status = os.fstat(handle.fileno())
-            if stat.S_ISREG(status.st_mode) and status.st_size:
-                yield Path(source)
-            else:
-                with _seekable(handle, name) as stream:
-                    yield stream
-
-
-@contextmanager
-def _seekable(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    if stream.seekable():
-        if not stream.read(1):
+    with contextlib.ExitStack() as closing:
+        if isinstance(source, str | Path) and opened is not sys.stdin.buffer:
+            closing.enter_context(opened)
+        if not opened.seekable():  # copied to a temporary file, which has no name to be left behind under
+            spool = closing.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(opened, spool)
+            opened = spool
+        opened.seek(0)
+        if not opened.read(1):
             raise AudioError(f"{name}: 0 bytes: expected an audio file; was it recorded or copied whole?")
-        stream.seek(-1, io.SEEK_CUR)
-        yield stream
-        return
-    with tempfile.TemporaryFile() as spool:
-        shutil.copyfileobj(stream, spool)
-        spool.seek(0)
-        with _seekable(spool, name) as copy:
-            yield copy
+        opened.seek(0)
+        yield opened
 
 
-def _decoded(
-    stream: Path | BinaryIO, name: str, offset_s: float, duration_s: float | None
-) -> Iterator[tuple[int, Waveform]]:
+def _decoded(stream: BinaryIO, name: str, offset_s: float, duration_s: float | None) -> Iterator[tuple[int, Waveform]]:
     """Yield (sample rate, float32 `(n, C)`) from whichever library knows the format."""
     suffix = Path(name).suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         yield from _video_blocks(stream, name, offset_s, duration_s)
         return
     try:
-        sound = _ForwardSoundFile(stream)
-    except (soundfile.SoundFileError, TypeError) as error:
+        sound = _open_sound(stream)
+    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a name that ends in .raw
         if suffix not in SOUNDFILE_SUFFIXES and importlib.util.find_spec("av"):
-            if not isinstance(stream, Path):
-                stream.seek(0)
+            stream.seek(0)
             yield from _video_blocks(stream, name, offset_s, duration_s)
             return
         hint = f"; m4a, mp4, webm and video need {VIDEO_HINT}"
@@ -232,10 +181,44 @@ def _decoded(
 
 
 class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
-    """Reads on without seeking: soundfile seeks after each read, which mp3 decodes to other samples."""
+    """Reads on without seeking: soundfile seeks after each read, after which mp3 decodes to other samples."""
 
     def seekable(self) -> bool:
         return False
+
+
+class _EndlessFile:
+    """Claims 2 GiB, for mp3: libsndfile guesses the length from the file size where no Xing header tells it.
+
+    Guessed too short, the rest would be lost. mpg123 believes the 2 GiB and calls a cut last frame an error, so that
+    is filled with zeros, and a cut frame header (4 bytes) left out.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._at_end = False
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at_end = whence == io.SEEK_END
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return 1 << 31 if self._at_end else self._file.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        if len(data) < size:
+            return data.ljust(size, b"\0") if size > 4 else b""
+        return data
+
+
+def _open_sound(stream: BinaryIO) -> soundfile.SoundFile:
+    sound = _ForwardSoundFile(stream)
+    if sound.format != "MP3":
+        return sound
+    sound.close()
+    stream.seek(0)
+    return _ForwardSoundFile(_EndlessFile(stream))
 
 
 def _sound_blocks(
@@ -250,7 +233,9 @@ def _sound_blocks(
     n_block = max(1, _BLOCK_SAMPLES // sound.channels)
     try:
         if start:
-            sound.seek(start)
+            run_up = min(start, rate) if sound.format == "MP3" else 0  # its first frames lean on earlier ones
+            sound.seek(start - run_up)
+            sound.read(run_up)
         while n_left:
             block = sound.read(min(n_left, n_block), dtype="float32", always_2d=True)
             if not len(block):
@@ -258,10 +243,7 @@ def _sound_blocks(
             n_left -= len(block)
             yield rate, block
     except soundfile.SoundFileError as error:
-        at_s = (sound.frames - n_left) / rate
-        raise AudioError(
-            f"{name}: {_reason(error)} near {at_s:.2f} s: damaged or truncated; get a whole copy"
-        ) from error
+        raise AudioError(f"{name}: {_reason(error)}: damaged or truncated; get a whole copy") from error
     # mp3 headers may promise too much, and a flac that was written to a pipe promises nothing (the largest integer)
     if n_left and sound.format != "MP3" and sound.frames < np.iinfo(np.int64).max:
         raise AudioError(f"{name}: truncated: {n_left / rate:.2f} s fewer than its header says; get a whole copy")
@@ -273,13 +255,13 @@ def _check_rate(rate: int, name: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The library's words without the file name, which the message already has."""
-    text = str(error.error_string) if isinstance(error, soundfile.LibsndfileError) else str(error)
+    """Give the library's words without the file name, which the message already has."""
+    text = str(getattr(error, "error_string", error))
     return text.removeprefix("Error : ").rstrip(". ").lower()
 
 
 def _video_blocks(
-    stream: Path | BinaryIO, name: str, offset_s: float, duration_s: float | None
+    stream: BinaryIO, name: str, offset_s: float, duration_s: float | None
 ) -> Iterator[tuple[int, Waveform]]:
     """Decode the first audio track with PyAV; time before `offset_s` is decoded and dropped, which is exact."""
     try:
@@ -287,35 +269,26 @@ def _video_blocks(
     except ImportError as error:
         raise MissingExtraError(f"{name}: this format needs PyAV, which is not installed: {VIDEO_HINT}") from error
     try:
-        with av.open(str(stream) if isinstance(stream, Path) else stream) as container:
+        with av.open(stream) as container:
             if not container.streams.audio:
                 raise AudioError(f"{name}: no audio track: expected one; was the sound exported with the video?")
-            rate = container.streams.audio[0].rate
-            _check_rate(rate, name)
-            start = round(offset_s * rate)
-            stop = None if duration_s is None else start + round(duration_s * rate)
-            yield from _cut(_video_frames(av, container), rate, start, stop)
+            position = 0
+            for rate, block in _video_frames(av, container):
+                _check_rate(rate, name)
+                start = round(offset_s * rate) - position
+                stop = len(block) if duration_s is None else start + round(duration_s * rate)
+                yield rate, block[max(0, start) : max(0, stop)]
+                position += len(block)
+                if stop < len(block):
+                    break
     except (av.FFmpegError, ValueError) as error:
-        raise AudioError(f"{name}: {error}: not audio that PyAV can decode, or damaged; get a whole copy") from error
+        reason = getattr(error, "strerror", None) or error
+        raise AudioError(f"{name}: {reason}: not audio that PyAV decodes, or damaged; get a whole copy") from error
 
 
-def _video_frames(av: Any, container: Any) -> Iterator[Waveform]:
-    """Yield float32 `(n, C)` of the first audio track; sample rate and channels stay as they are."""
+def _video_frames(av: Any, container: Any) -> Iterator[tuple[int, Waveform]]:
+    """Yield (sample rate, float32 `(n, C)`) of the first audio track, rate and channels as they are."""
     to_float = av.AudioResampler(format="fltp")
     for frame in container.decode(audio=0):
         for planar in to_float.resample(frame):
-            yield planar.to_ndarray().T
-    for planar in to_float.resample(None):
-        yield planar.to_ndarray().T
-
-
-def _cut(frames: Iterator[Waveform], rate: int, start: int, stop: int | None) -> Iterator[tuple[int, Waveform]]:
-    """Keep samples [start, stop) of successive `(n, C)` blocks."""
-    position = 0
-    for block in frames:
-        wanted = block[max(0, start - position) : None if stop is None else max(0, stop - position)]
-        position += len(block)
-        if len(wanted):
-            yield rate, wanted
-        if stop is not None and position >= stop:
-            return
+            yield planar.sample_rate, planar.to_ndarray().T
