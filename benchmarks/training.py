@@ -1,0 +1,85 @@
+"""Training throughput: seconds of audio a second, and where the time of a step goes.
+
+    python -m benchmarks.training recipes/en-tiny.yaml --steps 60
+    python -m benchmarks.training recipes/en-tiny.yaml --set model.preset=small --set loop.batch_s=60 --operators
+
+Runs real steps of a recipe on its own data in a temporary folder, after a warm-up that also fills the audio cache.
+Prints the share of time spent waiting for data and clipping gradients; with --operators also the costliest operators.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.machine import describe_machine
+from train.batches import prefetch
+from train.config import load_recipe
+from train.loop import Timers, Trainer
+
+
+def main() -> None:
+    """Parse arguments, measure, print a table and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--steps", type=int, default=60, help="steps to time")
+    parser.add_argument("--warmup", type=int, default=10, help="steps before that")
+    parser.add_argument("--operators", action="store_true", help="profile a few more steps, operator by operator")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        overrides = [*arguments.overrides, f"output_dir={folder}", "data.dev=[]"]
+        trainer = Trainer(load_recipe(arguments.recipe, overrides))
+        figures = measure(trainer, arguments.steps, arguments.warmup, arguments.operators)
+    for name, value in figures.items():
+        print(f"{name:28} {value:.4g}" if isinstance(value, float) else f"{name:28} {value}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"machine": describe_machine(), **figures}, indent=1) + "\n")
+
+
+def measure(trainer: Trainer, steps: int, warmup: int, operators: bool) -> dict[str, float | int | str]:
+    """Time `steps` training steps after `warmup` ones."""
+    batches = prefetch(trainer._batches(), trainer.recipe.loop.prefetch_batches)
+    for _ in range(warmup):
+        trainer._step(next(batches))
+    trainer.timers = timers = Timers()
+    for _ in range(steps):
+        started = time.perf_counter()
+        batch = next(batches)
+        timers.wait_s += time.perf_counter() - started
+        trainer._step(batch)
+        timers.audio_s += batch.audio_s
+        timers.step_s += time.perf_counter() - started
+    if operators:
+        profile(trainer, [next(batches) for _ in range(10)])
+    batches.close()  # type: ignore[attr-defined]
+    return {
+        "model": trainer.recipe.model.preset,
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "precision": trainer.recipe.loop.precision,
+        "batch_s": trainer.recipe.loop.batch_s,
+        "device": str(trainer.group.device),
+        "threads": torch.get_num_threads(),
+        "audio_s_per_s": timers.audio_s / timers.step_s,
+        "step_ms": 1000 * timers.step_s / steps,
+        "wait_share": timers.wait_s / timers.step_s,
+        "clip_share": timers.clip_s / timers.step_s,
+    }
+
+
+def profile(trainer: Trainer, batches: list) -> None:  # type: ignore[type-arg]
+    """Print the costliest operators of a few steps."""
+    with torch.profiler.profile() as profiler:
+        for batch in batches:
+            trainer._step(batch)
+    print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=20, max_name_column_width=40))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Checkpoint -> bundle: the folder that a deployed machine loads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from silero_like.bundle import BUNDLE_FORMAT, BundleConfig, load_bundle, write_checksums
+from silero_like.errors import BundleError
+from silero_like.model.config import FRAME_S, SAMPLE_RATE, from_dict
+from silero_like.model.encoder import Recognizer
+from silero_like.model.summary import summarize
+from silero_like.reference import make_reference
+from silero_like.runtime import Runtime
+from silero_like.tokenizer import Tokenizer
+
+OPSET = 18
+PARITY_TOLERANCE = (
+    1e-3  # largest difference of log-probs between torch and ONNX Runtime, float32 rounding over ~20 layers
+)
+
+
+def export_bundle(
+    output_dir: str | Path,
+    *,
+    weights: Mapping[str, Tensor],
+    model_config: Mapping[str, Any],
+    tokenizer_model: bytes,
+    name: str,
+    preset: str,
+    lang: str,
+    normalizer: str,
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    model_card: str,
+    half_weights: bool = False,
+) -> Path:
+    """Write a bundle: graph, tokenizer, config, model card, half-precision weights, checksums.
+
+    The folder is made beside its final place and renamed, so that a failed export leaves nothing half-done.
+
+    Args:
+        output_dir: folder to make; an existing bundle there is replaced, any other non-empty folder is an error.
+        weights: state of `Recognizer`, averaged weights.
+        model_config: fields of `ModelConfig`.
+        half_weights: store the graph's weights as float16 and compute in float32: half the size on disk, the same
+            speed; log-probs change by about 1e-3.
+
+    Raises:
+        BundleError: the folder is in use, or ONNX Runtime disagrees with torch.
+    """
+    target = Path(output_dir)
+    if target.exists() and any(target.iterdir()) and not (target / "checksums.json").exists():
+        raise BundleError(f"{target}: not empty and not a bundle: name a new folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        model = Recognizer(from_dict(dict(model_config))).eval()
+        rounded = {key: _round(value) if half_weights else value for key, value in weights.items()}
+        model.load_state_dict(rounded)
+        export_onnx(model, temporary / "model.onnx", half_weights=half_weights)
+        (temporary / "tokenizer.model").write_bytes(tokenizer_model)
+        if half_weights:
+            save_file({key: value.half() for key, value in rounded.items()}, temporary / "weights.safetensors")
+        config = BundleConfig(
+            format=BUNDLE_FORMAT,
+            name=name,
+            lang=lang,
+            normalizer=normalizer,
+            sample_rate=SAMPLE_RATE,
+            frame_s=FRAME_S,
+            n_labels=model.config.n_labels,
+            blank_id=Tokenizer(tokenizer_model).blank_id,
+            block_frames=max(1, model.config.se_block_frames),
+            context_frames=model.config.context_frames,
+            preset=preset,
+            model={**model.config.to_dict(), **summarize(model.config)},
+            training=dict(training),
+            metrics=dict(metrics),
+        )
+        (temporary / "config.json").write_text(_json(dataclasses.asdict(config)), encoding="utf-8")
+        (temporary / "MODEL_CARD.md").write_text(model_card, encoding="utf-8")
+        write_checksums(temporary)
+        runtime = Runtime(load_bundle(temporary))
+        check_parity(model, runtime)
+        (temporary / "reference.json").write_text(_json(make_reference(runtime)), encoding="utf-8")
+        write_checksums(temporary)
+        _replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def export_onnx(model: Recognizer, path: Path, *, half_weights: bool = False) -> None:
+    """Write the inference graph: waveform `(B, N)` and lengths `(B,)` in, log_probs `(B, T, V)` and their lengths out."""
+    waveform, lengths = torch.zeros(2, 2 * SAMPLE_RATE), torch.tensor([2 * SAMPLE_RATE, SAMPLE_RATE])
+    dynamic = torch.export.Dim.DYNAMIC
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        program = torch.onnx.export(
+            _Inference(model),
+            (waveform, lengths),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=["waveform", "lengths"],
+            output_names=["log_probs", "log_prob_lengths"],
+            dynamic_shapes={"waveform": {0: dynamic, 1: dynamic}, "lengths": {0: dynamic}},
+        )
+    if program is None:
+        raise BundleError("the ONNX exporter returned nothing")
+    proto = program.model_proto
+    if half_weights:
+        _store_half(proto)
+    path.write_bytes(proto.SerializeToString())
+
+
+def check_parity(model: Recognizer, runtime: Runtime, *, seed: int = 0) -> float:
+    """Return the largest difference between torch and ONNX Runtime on noise of several lengths.
+
+    Raises:
+        BundleError: it exceeds `PARITY_TOLERANCE`.
+    """
+    generator = np.random.default_rng(seed)
+    worst = 0.0
+    for n_samples in (8_000, 50_001, 200_000):
+        waveform = (0.1 * generator.standard_normal(n_samples)).astype(np.float32)
+        with torch.inference_mode():
+            output = model(torch.from_numpy(waveform)[None], torch.tensor([n_samples]))
+        expected = output.log_probs[0, : int(output.lengths[0])].numpy()
+        worst = max(worst, float(np.abs(runtime.log_probs(waveform) - expected).max()))
+    if worst > PARITY_TOLERANCE:
+        raise BundleError(
+            f"ONNX differs from torch by {worst:.2e}, more than {PARITY_TOLERANCE}: do not use this export"
+        )
+    return worst
+
+
+class _Inference(nn.Module):
+    """The recogniser with a tuple for output, as the exporter wants it."""
+
+    def __init__(self, model: Recognizer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.model(waveform, lengths)
+        return output.log_probs, output.lengths
+
+
+def _store_half(proto: Any) -> None:
+    """Replace large float32 initializers by float16 ones and a Cast, which ONNX Runtime folds when it loads."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in proto.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        half = values.astype(np.float16)
+        if values.size < 1024 or not np.array_equal(half.astype(np.float32), values):
+            continue  # small, or not rounded on purpose: the frontend's kernels stay exact
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+
+
+def _round(value: Tensor) -> Tensor:
+    """Round matrices to what float16 can hold."""
+    return value.half().float() if value.is_floating_point() and value.numel() >= 1024 else value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    temporary.chmod(0o755)
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(temporary, target)

@@ -1,0 +1,169 @@
+"""Building blocks of the encoder. All tensors are `(B, T, C)`; masks are `(B, T, 1)`, 1 inside an utterance.
+
+Every block sees a bounded stretch of time, and padding never leaks into an utterance: inputs of convolutions are
+masked, gates average over valid frames only, and attention skips padded keys.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from silero_like.model.config import ModelConfig
+
+MASKED_SCORE = -1e4  # finite, so that a query without any valid key stays free of NaN
+
+
+class ChannelDropout(nn.Module):
+    """Dropout with one mask for all frames of an utterance: as regularising, and without drawing B x T x C numbers."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        keep = torch.rand(x.shape[0], 1, x.shape[2], device=x.device) >= self.p
+        return x * (keep / (1 - self.p)).to(x.dtype)
+
+
+class TimeConv(nn.Module):
+    """Convolution over time on `(B, T, C)`, as a height-1 2-D convolution in channels-last layout (no transposes)."""
+
+    def __init__(self, n_in: int, n_out: int, kernel_size: int, *, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        padding = (kernel_size - stride + 1) // 2
+        self.conv = nn.Conv2d(n_in, n_out, (1, kernel_size), (1, stride), (0, padding), groups=groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class SqueezeExcitation(nn.Module):
+    """Channel gates from the mean over a bounded window (Hu et al., 2018; bounded so that streams can be exact).
+
+    Frames are cut into blocks of `block_frames`; the gate of a block comes from the mean of the valid frames of that
+    block and of `radius` blocks on each side.
+    """
+
+    def __init__(self, width: int, reduction: int, block_frames: int, radius: int) -> None:
+        super().__init__()
+        self.block_frames, self.radius = block_frames, radius
+        self.squeeze = nn.Linear(width, width // reduction)
+        self.excite = nn.Linear(width // reduction, width)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        mean = self._window_sum(x * mask) / self._window_sum(mask).clamp(min=1)
+        gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(mean.to(x.dtype)))))  # (B, blocks, C)
+        batch, n_blocks, width = gate.shape
+        gate = gate.unsqueeze(2).expand(batch, n_blocks, self.block_frames, width)
+        return x * gate.reshape(batch, n_blocks * self.block_frames, width)[:, : x.shape[1]]
+
+    def _window_sum(self, x: Tensor) -> Tensor:
+        """Sum `(B, T, C)` over the window of each block: `(B, ceil(T / block), C)`."""
+        n_blocks = (x.shape[1] + self.block_frames - 1) // self.block_frames
+        before, after = self.radius * self.block_frames, (self.radius + 1) * self.block_frames - 1
+        padded = nn.functional.pad(x, (0, 0, before, after))[:, : (n_blocks + 2 * self.radius) * self.block_frames]
+        sums = padded.reshape(x.shape[0], n_blocks + 2 * self.radius, self.block_frames, x.shape[2]).sum(2)
+        total = sums[:, :n_blocks]
+        for shift in range(1, 2 * self.radius + 1):
+            total = total + sums[:, shift : shift + n_blocks]
+        return total
+
+
+class ConvBlock(nn.Module):
+    """Residual separable convolution: norm, grouped convolution, pointwise pair with ReLU, squeeze-and-excitation.
+
+    With idle channels (IdleBlock, Xu et al., 2019) the block works on one end of the channels and passes the rest;
+    odd blocks use the other end, so that every channel is worked on.
+    """
+
+    def __init__(self, config: ModelConfig, index: int) -> None:
+        super().__init__()
+        width = config.active_width
+        self.n_idle = config.width - width
+        self.idle_first = index % 2 == 1
+        self.norm = nn.LayerNorm(width)
+        self.conv = TimeConv(width, width, config.kernel_size, groups=width // config.group_size)
+        self.expand = nn.Linear(width, config.expansion * width)
+        self.project = nn.Linear(config.expansion * width, width)
+        self.se: SqueezeExcitation | None = None
+        if config.has_se(index):
+            self.se = SqueezeExcitation(width, config.se_reduction, config.se_block_frames, config.se_radius_blocks)
+        self.dropout = ChannelDropout(config.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        if self.n_idle == 0:
+            return x + self._transform(x, mask)
+        if self.idle_first:
+            idle, active = x[..., : self.n_idle], x[..., self.n_idle :]
+            return torch.cat([idle, active + self._transform(active, mask)], dim=-1)
+        active, idle = x[..., : -self.n_idle], x[..., -self.n_idle :]
+        return torch.cat([active + self._transform(active, mask), idle], dim=-1)
+
+    def _transform(self, x: Tensor, mask: Tensor) -> Tensor:
+        y = self.conv(self.norm(x) * mask.to(x.dtype))
+        y = self.project(torch.relu(self.expand(y)))
+        if self.se is not None:
+            y = self.se(y, mask.to(y.dtype))
+        return self.dropout(y)  # type: ignore[no-any-return]
+
+
+class AttentionBlock(nn.Module):
+    """Pre-norm transformer block whose attention sees `attention_frames` on each side.
+
+    Queries are cut into blocks of W frames; a block attends to itself and its two neighbours, masked to |i - j| <= W,
+    so cost grows linearly with length and the result does not depend on where the blocks begin. Position enters by a
+    learned bias per head and distance.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, self.n_heads, self.frames = config.width, config.n_heads, config.attention_frames
+        self.attention_norm, self.feed_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+        self.bias = nn.Parameter(torch.zeros(self.n_heads, 2 * self.frames + 1))
+        self.expand = nn.Linear(width, config.expansion * width)
+        self.project = nn.Linear(config.expansion * width, width)
+        self.dropout = ChannelDropout(config.dropout)
+        distance = torch.arange(3 * self.frames)[None, :] - torch.arange(self.frames)[:, None]  # key - query + W
+        self.register_buffer("distance", distance.clamp(0, 2 * self.frames), persistent=False)
+        out_of_reach = ((distance < 0) | (distance > 2 * self.frames)).float() * MASKED_SCORE
+        self.register_buffer("out_of_reach", out_of_reach, persistent=False)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = x + self.dropout(self._attend(self.attention_norm(x), mask))
+        y = self.project(torch.relu(self.expand(self.feed_norm(x))))
+        return x + self.dropout(y)  # type: ignore[no-any-return]
+
+    def _attend(self, x: Tensor, mask: Tensor) -> Tensor:
+        batch, n_frames, width = x.shape
+        n_blocks = (n_frames + self.frames - 1) // self.frames
+        query, key, value = (self._blocks(part, n_blocks) for part in self.qkv(x).chunk(3, dim=-1))
+        key, value = _with_neighbours(key), _with_neighbours(value)
+        valid = _with_neighbours(self._block_rows(mask, n_blocks)).squeeze(-1)  # (B, blocks, 3W)
+        bias = self.bias[:, self.distance] + self.out_of_reach  # (H, W, 3W)
+        scores = query @ key.transpose(-1, -2) * (width // self.n_heads) ** -0.5 + bias.to(query.dtype)
+        scores = scores + ((1 - valid) * MASKED_SCORE)[:, :, None, None, :].to(query.dtype)
+        context = torch.softmax(scores, dim=-1).to(value.dtype) @ value  # (B, blocks, H, W, D)
+        context = context.transpose(2, 3).reshape(batch, n_blocks * self.frames, width)
+        return self.output(context[:, :n_frames])  # type: ignore[no-any-return]
+
+    def _block_rows(self, x: Tensor, n_blocks: int) -> Tensor:
+        """Cut `(B, T, C)` into `(B, blocks, W, C)`, zero-padded at the end."""
+        padded = nn.functional.pad(x, (0, 0, 0, self.frames - 1))[:, : n_blocks * self.frames]
+        return padded.reshape(x.shape[0], n_blocks, self.frames, x.shape[2])
+
+    def _blocks(self, x: Tensor, n_blocks: int) -> Tensor:
+        """Cut `(B, T, C)` into blocks and heads: `(B, blocks, H, W, D)`."""
+        rows = self._block_rows(x, n_blocks)
+        return rows.reshape(x.shape[0], n_blocks, self.frames, self.n_heads, -1).transpose(2, 3)
+
+
+def _with_neighbours(blocks: Tensor) -> Tensor:
+    """Put each block between its neighbours: `(B, blocks, ..., W, D)` -> `(B, blocks, ..., 3W, D)`."""
+    edge = torch.zeros_like(blocks[:, :1])
+    padded = torch.cat([edge, blocks, edge], dim=1)
+    return torch.cat([padded[:, :-2], blocks, padded[:, 2:]], dim=-2)

@@ -1,0 +1,175 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from silero_like.errors import ConfigError
+from train.checkpoint import Checkpoint, read_checkpoint
+from train.config import load_recipe
+from train.loop import Trainer, learning_rate
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def run(recipe_path: Path, *overrides: str) -> Checkpoint:
+    recipe = load_recipe(recipe_path, overrides)
+    Trainer(recipe).run()
+    return read_checkpoint(Path(recipe.output_dir) / "last.safetensors")
+
+
+def assert_same_bits(a: Checkpoint, b: Checkpoint) -> None:
+    for name in ("model", "average", "optimizer"):
+        left, right = getattr(a, name), getattr(b, name)
+        assert left.keys() == right.keys()
+        assert all(torch.equal(left[key], right[key]) for key in left), name
+
+
+def log_lines(folder: Path, event: str) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["event"] == event]
+
+
+def test_a_model_learns_the_tones(recipe_path: Path, tmp_path: Path) -> None:
+    checkpoint = run(recipe_path, "optimizer.total_steps=250", "loop.checkpoint_every=250", "loop.log_every=50")
+    assert checkpoint.metrics["micro"]["cer"] < 0.1
+    assert checkpoint.metrics["domains"]["tones"]["utterances"] == 24
+    losses = [float(str(line["loss"])) for line in log_lines(tmp_path / "run", "train")]
+    assert losses[-1] < 0.3 * losses[0]
+    assert (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_resume_ends_with_the_same_bits(recipe_path: Path, tmp_path: Path) -> None:
+    whole = run(recipe_path, f"output_dir={tmp_path / 'whole'}")
+    # as if killed after the checkpoint of step 4: the learning rate schedule is that of the whole run
+    subprocess_dir = tmp_path / "killed"
+    trainer = Trainer(load_recipe(recipe_path, [f"output_dir={subprocess_dir}"]))
+    trainer._save("last.safetensors")
+    stopped = StopAfter(trainer, 4)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    assert read_checkpoint(subprocess_dir / "last.safetensors").progress.step == 4
+    assert_same_bits(whole, run(recipe_path, f"output_dir={subprocess_dir}"))
+
+
+class StopAfter:
+    """Runs a trainer and interrupts it when a checkpoint at or past `step` has been written."""
+
+    def __init__(self, trainer: Trainer, step: int) -> None:
+        self.trainer, self.step, self.save = trainer, step, trainer._save
+        trainer._save = self._save_then_stop  # type: ignore[method-assign]
+
+    def run(self) -> None:
+        self.trainer.run()
+
+    def _save_then_stop(self, name: str) -> None:
+        self.save(name)
+        if self.trainer.progress.step >= self.step:
+            raise KeyboardInterrupt
+
+
+def test_kill_minus_nine_then_resume_ends_with_the_same_bits(recipe_path: Path, tmp_path: Path) -> None:
+    overrides = ["optimizer.total_steps=60", "loop.checkpoint_every=5"]
+    whole = run(recipe_path, *overrides, f"output_dir={tmp_path / 'whole'}")
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-m", "train", str(recipe_path)]
+    for override in [*overrides, f"output_dir={folder}"]:
+        command += ["--set", override]
+    process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (folder / "last.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert read_checkpoint(folder / "last.safetensors").progress.step < 60
+    subprocess.run(command, env=ENVIRONMENT, check=True, stderr=subprocess.DEVNULL)
+    assert_same_bits(whole, read_checkpoint(folder / "last.safetensors"))
+
+
+TWO_RANKS = """
+import json, sys
+from pathlib import Path
+from train.config import load_recipe
+from train.loop import Trainer
+
+trainer = Trainer(load_recipe(sys.argv[1]))
+seen, step = [], trainer._step
+trainer._step = lambda batch: (seen.extend(batch.indices), step(batch))
+trainer.run()
+weights = {name: float(value.double().sum()) for name, value in trainer.model.state_dict().items()}
+Path(sys.argv[2], f"rank{trainer.group.rank}.json").write_text(json.dumps({"seen": seen, "weights": weights}))
+"""
+
+
+def test_two_processes_share_the_data_and_end_with_equal_weights(recipe_path: Path, tmp_path: Path) -> None:
+    recipe = yaml.safe_load(recipe_path.read_text())
+    recipe["loop"]["batch_s"] = 4
+    recipe["optimizer"]["total_steps"] = 4
+    recipe_path.write_text(yaml.safe_dump(recipe))
+    script = tmp_path / "two_ranks.py"
+    script.write_text(TWO_RANKS)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launch, str(script), str(recipe_path), str(tmp_path)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert first["weights"] == second["weights"]
+    assert first["seen"] and second["seen"]
+    assert not set(first["seen"]) & set(second["seen"])  # four steps are less than one pass
+
+
+def test_unreadable_audio_is_skipped_counted_and_named(
+    recipe_path: Path, tone_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"not audio")
+    rows = (tone_corpus / "train.jsonl").read_text().splitlines()
+    good = [json.loads(row) for row in rows]
+    for row in good:
+        row["audio_filepath"] = str(tone_corpus / row["audio_filepath"])
+    broken = {"audio_filepath": "broken.wav", "duration": 1.5, "text": "a b", "domain": "tones"}
+    (tmp_path / "mixed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*good, broken]))
+    run(recipe_path, f"data.root={tmp_path}", "data.train=[mixed.jsonl]", "data.dev=[]")
+    assert log_lines(tmp_path / "run", "train")[-1]["unreadable"] == 1
+    assert "broken.wav" in capsys.readouterr().err
+
+
+def test_a_step_with_infinite_loss_is_skipped_and_counted(recipe_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(load_recipe(recipe_path, ["data.dev=[]"]))
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    batch = next(trainer._batches())
+    monkeypatch.setattr(trainer.objective, "_ctc", lambda *_: trainer.model.head[1].weight.sum() * torch.inf)
+    trainer._step(batch)
+    assert trainer.progress.skipped_steps == 1
+    assert all(torch.equal(before[name], value) for name, value in trainer.model.state_dict().items())
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(recipe_path: Path) -> None:
+    run(recipe_path, "data.dev=[]", "optimizer.total_steps=1")
+    with pytest.raises(ConfigError, match="another architecture"):
+        Trainer(load_recipe(recipe_path, ["model.overrides.width=64"]))
+
+
+def test_impossible_utterances_are_left_out_and_counted(recipe_path: Path, tone_corpus: Path) -> None:
+    row = {"audio_filepath": "0.wav", "duration": 0.2, "text": "a b c d a b c d", "domain": "tones"}
+    path = tone_corpus / "dense.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    recipe = load_recipe(recipe_path, ["data.train=[train.jsonl, dense.jsonl]", "data.dev=[]"])
+    assert Trainer(recipe).data.left_out["more labels than frames"] == 1
+
+
+def test_learning_rate_rises_then_falls_to_zero() -> None:
+    rates = [learning_rate(step, 1.0, 10, 100) for step in range(100)]
+    assert rates.index(max(rates)) in (9, 10)
+    assert rates[-1] < 1e-3 and all(rate > 0 for rate in rates)

@@ -1,0 +1,127 @@
+"""What a run learns from and is measured on: manifests read, texts normalised, impossible rows counted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.manifest import Utterance, read_manifest
+from data.text import Normalizer, get_normalizer
+from silero_like.audio import load_audio
+from silero_like.errors import AudioError, ConfigError
+from silero_like.model.config import FRAME_S
+from silero_like.tokenizer import Tokenizer, train_tokenizer
+from train.batches import Example
+from train.config import Recipe
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training examples, dev utterances and the report of what was left out."""
+
+    examples: tuple[Example, ...]
+    dev: tuple[Utterance, ...]
+    tokenizer: Tokenizer
+    tokenizer_model: bytes
+    normalizer: Normalizer
+    left_out: dict[str, int]
+    """Reason -> training rows."""
+    hashes: dict[str, str]
+    """Manifest name -> SHA-256."""
+    hours: dict[str, float]
+    """Domain -> hours of training speech."""
+
+
+def load_dataset(recipe: Recipe, tokenizer_model: bytes | None = None, *, work_dir: Path) -> Dataset:
+    """Read the recipe's manifests, train or load the tokenizer, and leave out what cannot be learned.
+
+    Args:
+        recipe: the run.
+        tokenizer_model: the tokenizer of a checkpoint, which then replaces training one.
+        work_dir: where a new tokenizer is written.
+
+    Raises:
+        ConfigError: no usable training utterance.
+    """
+    left_out: Counter[str] = Counter()
+    hashes: dict[str, str] = {}
+    train = _read(recipe, recipe.data.train, hashes, left_out)
+    dev = _read(recipe, recipe.data.dev, hashes, Counter())
+    normalizer = get_normalizer(recipe.data.lang)
+    texts = [normalizer(utterance.text) for utterance in train]
+    tokenizer_model = tokenizer_model or _tokenizer_model(recipe, texts, work_dir)
+    tokenizer = Tokenizer(tokenizer_model)
+    examples = []
+    for utterance, text in zip(train, texts, strict=True):
+        token_ids = tuple(tokenizer.encode(text)) if text else ()
+        reason = _unusable(recipe, utterance.duration_s, token_ids)
+        if reason:
+            left_out[reason] += 1
+        else:
+            examples.append(Example(utterance, token_ids))
+    if not examples:
+        raise ConfigError(f"no usable training utterance in {', '.join(recipe.data.train)}: {dict(left_out)}")
+    hours: Counter[str] = Counter()
+    for example in examples:
+        hours[example.utterance.domain] += example.utterance.duration_s / 3600  # type: ignore[assignment]
+    rounded = {domain: round(value, 3) for domain, value in hours.items()}
+    return Dataset(tuple(examples), tuple(dev), tokenizer, tokenizer_model, normalizer, dict(left_out), hashes, rounded)
+
+
+def feature_samples(examples: tuple[Example, ...], seed: int, n_samples: int = 300) -> list[np.ndarray]:
+    """Load a random few training utterances, for the mean and standard deviation of the features."""
+    order = np.random.default_rng(seed).permutation(len(examples))[:n_samples]
+    waveforms = []
+    for index in order:
+        utterance = examples[index].utterance
+        try:
+            waveforms.append(
+                load_audio(utterance.audio_path, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
+            )
+        except AudioError:
+            continue  # the loader counts and names it when it is drawn
+    return waveforms
+
+
+def n_frames_needed(token_ids: tuple[int, ...]) -> int:
+    """Frames a CTC alignment needs: one a label and one blank between equal neighbours."""
+    return len(token_ids) + sum(a == b for a, b in zip(token_ids, token_ids[1:], strict=False))
+
+
+def _unusable(recipe: Recipe, duration_s: float, token_ids: tuple[int, ...]) -> str | None:
+    if not token_ids:
+        return "empty text after normalisation"
+    if duration_s < recipe.data.min_duration_s:
+        return f"shorter than {recipe.data.min_duration_s} s"
+    if duration_s > recipe.data.max_duration_s:
+        return f"longer than {recipe.data.max_duration_s} s"
+    if n_frames_needed(token_ids) > duration_s / max(recipe.augment.speeds) / FRAME_S:
+        return "more labels than frames"
+    return None
+
+
+def _read(recipe: Recipe, names: list[str], hashes: dict[str, str], left_out: Counter[str]) -> list[Utterance]:
+    utterances: list[Utterance] = []
+    for name in names:
+        manifest = read_manifest(recipe.root / name)
+        hashes[name] = manifest.sha256
+        left_out["bad manifest row"] += len(manifest.problems)
+        utterances += manifest.utterances
+    return utterances
+
+
+def _tokenizer_model(recipe: Recipe, texts: list[str], work_dir: Path) -> bytes:
+    if recipe.tokenizer.path:
+        return Path(recipe.tokenizer.path).read_bytes()
+    path = work_dir / "tokenizer.model"
+    train_tokenizer(sorted(texts), path, vocab_size=recipe.tokenizer.vocab_size)
+    return path.read_bytes()
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,86 @@
+"""Measure a torch model on the dev manifests, domain by domain, greedily."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from data.manifest import Utterance
+from decode.greedy import greedy_decode
+from silero_like.audio import load_audio
+from silero_like.errors import AudioError
+from silero_like.evaluation.scoring import Evaluation, Scored, evaluate, format_table
+from silero_like.model.encoder import Recognizer
+from train.batches import collate
+from train.dataset import Dataset
+
+BATCH_S = 120.0
+
+
+def evaluate_model(model: Recognizer, data: Dataset, *, name: str) -> tuple[Evaluation, list[Scored]]:
+    """Transcribe every dev utterance and score it; unreadable audio counts as an empty transcript, and is named."""
+    model.eval()
+    scored = []
+    for utterance, log_probs in _log_probs(model, data.dev):
+        token_ids = greedy_decode(log_probs, data.tokenizer.blank_id)
+        scored.append(
+            Scored(
+                utterance_id=utterance.audio_path.name,
+                domain=utterance.domain,
+                speaker=utterance.speaker,
+                duration_s=utterance.duration_s,
+                reference=utterance.text,
+                hypothesis=data.tokenizer.decode(token_ids),
+            )
+        )
+    evaluation = evaluate(
+        scored,
+        normalizer=data.normalizer,
+        normalizer_name=data.normalizer.label,
+        lang=data.dev[0].lang,
+        model=name,
+        decoder="greedy",
+        audio_s_per_core_s=None,
+    )
+    return evaluation, scored
+
+
+def print_examples(evaluation: Evaluation, scored: Sequence[Scored], n_examples: int = 5) -> None:
+    """Print the domain table and a few references with their hypotheses, spread over the dev set."""
+    print(format_table(evaluation), file=sys.stderr)
+    for item in scored[:: max(1, len(scored) // n_examples)][:n_examples]:
+        print(f"  [{item.domain}] {item.reference}\n    -> {item.hypothesis}", file=sys.stderr, flush=True)
+
+
+@torch.inference_mode()
+def _log_probs(model: Recognizer, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, np.ndarray]]:
+    """Yield float32 `(T, V)` for each utterance, run in batches of similar length."""
+    device = next(model.parameters()).device
+    for group in _by_length(utterances):
+        waveforms = [_load(utterance) for utterance in group]
+        batch = collate(waveforms, [()] * len(group), range(len(group)))
+        output = model(batch.waveform.to(device), batch.lengths.to(device))
+        for row, utterance in enumerate(group):
+            yield utterance, output.log_probs[row, : int(output.lengths[row])].float().cpu().numpy()
+
+
+def _by_length(utterances: Sequence[Utterance]) -> Iterator[list[Utterance]]:
+    group: list[Utterance] = []
+    for utterance in sorted(utterances, key=lambda u: u.duration_s):
+        if group and utterance.duration_s * (len(group) + 1) > BATCH_S:
+            yield group
+            group = []
+        group.append(utterance)
+    if group:
+        yield group
+
+
+def _load(utterance: Utterance) -> np.ndarray:
+    try:
+        return load_audio(utterance.audio_path, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
+    except AudioError as error:
+        print(f"unreadable dev audio, scored as empty: {error}", file=sys.stderr)
+        return np.zeros(0, np.float32)
