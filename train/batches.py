@@ -29,7 +29,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """A zero-padded batch; `B` may be 0 when no audio of it could be read."""
+    """A zero-padded batch."""
 
     waveform: torch.Tensor
     """float32 `(B, N)`."""
@@ -96,7 +96,11 @@ def collate(
 def make_batch(
     draws: Sequence[Draw], examples: Sequence[Example], cache: AudioCache, augment: AugmentConfig, seed: tuple[int, ...]
 ) -> Batch:
-    """Load, speed-perturb and scale the utterances of a batch; unreadable ones are left out and counted."""
+    """Load, speed-perturb and scale the utterances of a batch; unreadable ones are left out and counted.
+
+    A batch of which nothing can be read becomes a moment of silence without labels, so that the other ranks of a run,
+    which step together, are not kept waiting.
+    """
     generator = np.random.default_rng(seed)
     waveforms, labels, indices = [], [], []
     for draw in draws:
@@ -108,6 +112,8 @@ def make_batch(
         waveforms.append(waveform)
         labels.append(example.token_ids)
         indices.append(draw.index)
+    if not waveforms:
+        return collate([np.zeros(SAMPLE_RATE // 10, np.float32)], [()], [])
     return collate(waveforms, labels, indices)
 
 

@@ -28,7 +28,7 @@ class Objective(nn.Module):
         """Return the loss, a scalar: sum of -log p(labels | audio) over the batch divided by its number of labels."""
         output = self._encode(batch, generator)
         loss = self._ctc(output.log_probs, output.lengths, batch)
-        if output.inner_log_probs is not None and self.inner_weight > 0:
+        if output.inner_log_probs is not None:
             inner = self._ctc(output.inner_log_probs, output.lengths, batch)
             loss = (1 - self.inner_weight) * loss + self.inner_weight * inner
         return loss / max(1, int(batch.label_lengths.sum()))

@@ -89,7 +89,7 @@ class ModelConfig:
 PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"width": 256, "n_conv_blocks": 6, "n_heads": 4},
     "small": {"width": 512, "n_conv_blocks": 8, "n_heads": 8},
-    "large": {"width": 768, "n_conv_blocks": 10, "n_heads": 12},
+    "large": {"width": 768, "n_conv_blocks": 9, "n_heads": 12},
 }
 
 
