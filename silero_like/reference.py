@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-SAMPLE_RATE = 16000
+from silero_like.audio import SAMPLE_RATE
+
 SIGNAL = "chirp"
 DURATION_S = 2.0
 START_HZ, END_HZ = 100.0, 4000.0

@@ -1,0 +1,108 @@
+"""`silero-like transcribe`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from silero_like.cli.batch import Batch
+from silero_like.cli.inputs import Recording, find_recordings, output_paths
+from silero_like.writers import FORMATS, render
+
+if TYPE_CHECKING:
+    from silero_like.recognizer import Transcript
+
+
+@click.command()
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@click.option(
+    "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
+)
+@click.option("--decoder", type=click.Choice(["greedy"]), default="greedy", show_default=True, help="Search.")
+@click.option(
+    "--format", "format_", type=click.Choice(FORMATS), default="txt", show_default=True, help="Output format."
+)
+@click.option(
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write a file for each recording here instead of to standard output.",
+)
+@click.option("--channel", type=click.IntRange(min=0), help="Take one channel, from 0 [default: the mean of all].")
+@click.pass_context
+def transcribe(
+    context: click.Context,
+    inputs: tuple[str, ...],
+    model: str | None,
+    decoder: str,
+    format_: str,
+    output_dir: Path | None,
+    channel: int | None,
+) -> None:
+    """Transcribe recordings: files, folders (searched through), quoted globs, or - for standard input.
+
+    One recording's text is printed alone; of several, each line is the path, a tab and the text. json is one object
+    for one recording and a list of objects for several; jsonl is one object a line.
+
+    \b
+    Examples:
+      silero-like transcribe samples/audiobook.opus
+      silero-like transcribe talks/ 'calls/**/*.wav' --format jsonl > transcripts.jsonl
+      silero-like transcribe talks/ --format json --output-dir transcripts/
+      cat talk.flac | silero-like transcribe -
+    """
+    from silero_like.recognizer import load
+
+    recordings, problems = find_recordings(inputs)
+    paths = output_paths(recordings, output_dir, f".{format_}") if output_dir else []
+    batch = Batch(context)
+    for problem in problems:
+        batch.fail(problem)
+    if recordings:
+        recognizer = load(model)
+        done = batch.run(
+            recordings,
+            lambda recording: recognizer.transcribe(recording.source, channel=channel),
+            lambda recording: recording.source,
+        )
+        if output_dir:
+            _write_files(done, dict(zip(recordings, paths, strict=True)), format_)
+        else:
+            _print(done, format_, several=len(recordings) > 1)
+    batch.finish(len(recordings) + len(problems), "inputs")
+
+
+def _print(done: Iterator[tuple[Recording, Transcript]], format_: str, *, several: bool) -> None:
+    """Write each transcript to standard output as soon as it is there."""
+    is_list = several and format_ == "json"
+    before = "["
+    for recording, transcript in done:
+        text = render(transcript, format_)
+        if is_list:
+            _echo(f"{before}\n{text}", newline=False)
+            before = ","
+        else:
+            _echo(f"{recording.source}\t{text}" if several and format_ == "txt" else text)
+    if is_list:
+        _echo("[]" if before == "[" else "\n]")
+
+
+def _echo(text: str, *, newline: bool = True) -> None:
+    """Print at once; file names that are not UTF-8 get question marks."""
+    click.echo(text.encode("utf-8", "replace"), nl=newline)
+
+
+def _write_files(done: Iterator[tuple[Recording, Transcript]], paths: dict[Recording, Path], format_: str) -> None:
+    """Write each transcript to its file, whole or not at all."""
+    for recording, transcript in done:
+        path = paths[recording]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_text(render(transcript, format_) + "\n", encoding="utf-8", errors="replace")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
