@@ -1,0 +1,19 @@
+"""Small speech recognisers for ordinary CPUs: ``from silero_like import load``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from silero_like.recognizer import Recognizer
+
+__all__ = ["__version__", "load"]
+__version__ = "0.1.0"
+
+
+def load(path: str | Path | None = None, *, n_threads: int = 1) -> Recognizer:
+    """Load a model bundle, the bundled English one by default; see `silero_like.recognizer.load`."""
+    from silero_like.recognizer import load as load_recognizer  # ONNX Runtime is imported when it is needed
+
+    return load_recognizer(path, n_threads=n_threads)

@@ -61,7 +61,6 @@ def load_audio(
     Raises:
         AudioError: unreadable, not audio, damaged, truncated (where the format tells: flac), NaN or infinite samples.
         MissingExtraError: a format that needs PyAV, which is not installed.
-
     """
     blocks = list(_waveform_blocks(source, channel, offset_s, duration_s))
     return blocks[0] if len(blocks) == 1 else np.concatenate([np.zeros(0, np.float32), *blocks])
@@ -85,6 +84,22 @@ def stream_audio(source: Source, *, window_s: float = 60.0, channel: int | None 
             pending, n_pending = [joined[n_whole:].copy()], n_pending - n_whole
     if n_pending:
         yield np.concatenate(pending)
+
+
+def check_waveform(waveform: npt.NDArray[Any]) -> Waveform:
+    """Return an array that claims to be a waveform as float32 `(N,)`.
+
+    Raises:
+        AudioError: another shape, integers, NaN, infinite or far too large samples.
+    """
+    if waveform.ndim != 1 or waveform.dtype.kind != "f":
+        raise AudioError(
+            f"expected a waveform float (N,), mono, 16 kHz, in [-1, 1], got {waveform.dtype} {waveform.shape}: "
+            "average the channels, divide integers by their full scale"
+        )
+    samples = np.asarray(waveform, np.float32)
+    _check_samples(samples, "waveform", 0.0)
+    return samples
 
 
 def _waveform_blocks(

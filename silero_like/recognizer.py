@@ -1,0 +1,179 @@
+"""Speech -> text: the one class a user of the library needs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from decode.align import Alignment
+from decode.greedy import greedy_align
+from decode.words import Word, group_words
+from silero_like.audio import SAMPLE_RATE, check_waveform, stream_audio
+from silero_like.bundle import BUNDLED_PATH, load_bundle
+from silero_like.errors import BundleError
+from silero_like.runtime import Runtime
+from silero_like.tokenizer import Tokenizer
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in one recording."""
+
+    audio_filepath: str
+    """The source as it was given: a path, "-", a stream's name; empty for a waveform."""
+    duration: float
+    """Seconds of audio."""
+    text: str
+    """Normalised text; empty where nothing was recognised."""
+    confidence: float
+    """In [0, 1]: the geometric mean, over the tokens, of each token's posterior; 0 without tokens. A token's posterior
+    is itself the geometric mean over its frames, so that neither long nor many tokens make an utterance look worse."""
+    words: tuple[Word, ...]
+    """Words with start and end in seconds, and a confidence."""
+    model: str
+    """Name of the model."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values, times rounded to a millisecond and confidences to 1e-4."""
+        values: dict[str, Any] = dataclasses.asdict(self)
+        values["words"] = list(values["words"])
+        for part in (values, *values["words"]):
+            for key in {"duration", "start", "end", "confidence"} & part.keys():
+                part[key] = round(part[key], 4 if key == "confidence" else 3)
+        return values
+
+
+class Recognizer:
+    """A model ready to transcribe.
+
+    Args:
+        runtime: its acoustic model.
+        tokenizer: its tokens; the same number that the model has labels for.
+    """
+
+    def __init__(self, runtime: Runtime, tokenizer: Tokenizer) -> None:
+        self.runtime = runtime
+        self.tokenizer = tokenizer
+        self.config = runtime.config
+
+    def transcribe(self, source: str | Path | BinaryIO | Array, *, channel: int | None = None) -> Transcript:
+        """Transcribe a recording of any length in bounded memory.
+
+        Args:
+            source: a path, "-" for standard input, a binary file object, or a waveform: float `(N,)`, mono, 16 kHz,
+                in [-1, 1].
+            channel: the 0-based channel of a file to take; the mean of all when None.
+
+        Raises:
+            AudioError: unreadable, damaged, not audio; NaN or infinite samples; a waveform of another shape or type.
+            MissingExtraError: a format that needs PyAV.
+        """
+        if isinstance(source, np.ndarray):
+            chunks = iter([check_waveform(source)])
+        else:
+            chunks = stream_audio(source, channel=channel)
+        n_samples = 0
+
+        def counted() -> Iterator[Array]:
+            nonlocal n_samples
+            for chunk in chunks:
+                n_samples += len(chunk)
+                yield chunk
+
+        alignment = greedy_align_parts(self.runtime.stream_log_probs(counted()), self.config.blank_id)
+        duration = n_samples / SAMPLE_RATE
+        pieces = [self.tokenizer.pieces[token_id] for token_id in alignment.token_ids]
+        words = group_words(pieces, alignment, self.config.frame_s)
+        return Transcript(
+            audio_filepath=_path(source),
+            duration=duration,
+            text=self.tokenizer.decode(alignment.token_ids),
+            confidence=_confidence(alignment),
+            words=tuple(_within(word, duration) for word in words),
+            model=self.config.name,
+        )
+
+
+def load(path: str | Path | None = None, *, n_threads: int = 1) -> Recognizer:
+    """Load a model bundle, verifying its checksums.
+
+    Args:
+        path: its folder; the bundled English model when None.
+        n_threads: threads of one call of the model.
+
+    Raises:
+        BundleError: damaged, incomplete, changed or of a newer format.
+    """
+    bundle = load_bundle(BUNDLED_PATH if path is None else path)
+    tokenizer = Tokenizer(bundle.tokenizer_path)
+    if tokenizer.n_labels != bundle.config.n_labels:
+        raise BundleError(
+            f"{bundle.tokenizer_path}: expected {bundle.config.n_labels - 1} pieces, got {tokenizer.vocab_size}: "
+            "put the tokenizer of the training run beside the model"
+        )
+    return Recognizer(Runtime(bundle, n_threads=n_threads), tokenizer)
+
+
+def greedy_align_parts(parts: Iterable[Array], blank_id: int) -> Alignment:
+    """Return `greedy_align` of the concatenated log_probs `(T, V)`, holding one part `(t, V)` at a time.
+
+    Each part is cut where greedy decoding forgets the past: before a frame of blank, or of another label than the
+    frame before it. No token spans such a place, so the pieces of the alignment join to that of the whole.
+    """
+    done: list[Alignment] = []
+    rows: Array | None = None
+    offset = 0
+    for part in parts:
+        rows = part if rows is None else np.concatenate([rows, part])
+        cut = _last_cut(rows, blank_id)
+        done.append(_shifted(greedy_align(rows[:cut], blank_id), offset))
+        rows, offset = rows[cut:].copy(), offset + cut
+    if rows is not None:
+        done.append(_shifted(greedy_align(rows, blank_id), offset))
+    return _joined(done)
+
+
+def _last_cut(log_probs: Array, blank_id: int) -> int:
+    labels = log_probs.argmax(axis=1)
+    cuts = 1 + np.flatnonzero((labels[1:] == blank_id) | (labels[1:] != labels[:-1]))
+    return int(cuts[-1]) if len(cuts) else 0
+
+
+def _shifted(alignment: Alignment, offset: int) -> Alignment:
+    starts, ends = alignment.start_frames + offset, alignment.end_frames + offset
+    return dataclasses.replace(alignment, start_frames=starts, end_frames=ends)
+
+
+def _joined(alignments: Sequence[Alignment]) -> Alignment:
+    frames, log_probs = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    return Alignment(
+        token_ids=tuple(token_id for alignment in alignments for token_id in alignment.token_ids),
+        start_frames=np.concatenate([frames, *(alignment.start_frames for alignment in alignments)]),
+        end_frames=np.concatenate([frames, *(alignment.end_frames for alignment in alignments)]),
+        log_probs=np.concatenate([log_probs, *(alignment.log_probs for alignment in alignments)]),
+    )
+
+
+def _confidence(alignment: Alignment) -> float:
+    """Return the geometric mean of the token posteriors, 0 without tokens."""
+    if not alignment.token_ids:
+        return 0.0
+    return min(1.0, float(np.exp(alignment.log_probs.mean(dtype=np.float64))))
+
+
+def _within(word: Word, duration_s: float) -> Word:
+    """End a word no later than the recording, whose last frame may reach beyond it."""
+    return dataclasses.replace(word, start=min(word.start, duration_s), end=min(word.end, duration_s))
+
+
+def _path(source: object) -> str:
+    name = source if isinstance(source, str | Path) else getattr(source, "name", "")
+    return str(name) if isinstance(name, str | Path) else ""
