@@ -22,6 +22,8 @@ from silero_like.tokenizer import Tokenizer
 
 Array = npt.NDArray[np.float32]
 
+_CHUNK_S = 10.0  # seconds of audio decoded ahead of what the model's window needs
+
 
 @dataclass(frozen=True)
 class Transcript:
@@ -79,7 +81,7 @@ class Recognizer:
         if isinstance(source, np.ndarray):
             chunks = iter([check_waveform(source)])
         else:
-            chunks = stream_audio(source, channel=channel)
+            chunks = stream_audio(source, window_s=_CHUNK_S, channel=channel)
         n_samples = 0
 
         def counted() -> Iterator[Array]:
