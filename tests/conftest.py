@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the speech corpus, and a small untrained bundle to run the whole path with."""
+"""Fixtures for all tests: the speech corpus and the bundled model."""
 
 import os
 from pathlib import Path
@@ -30,3 +30,13 @@ def corpus_path() -> Path:
     path = find_corpus()
     assert path is not None
     return path
+
+
+@pytest.fixture(scope="session")
+def bundled_model() -> Path:
+    """Folder of the bundled English model; the test is skipped in a checkout that has none yet."""
+    from silero_like.bundle import BUNDLED_PATH
+
+    if not BUNDLED_PATH.is_dir():
+        pytest.skip("no bundled model yet")
+    return BUNDLED_PATH

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from silero_like.cli.batch import unexpected
 from silero_like.errors import SileroLikeError
 
 COMMANDS = ("transcribe", "evaluate", "train", "export", "info", "doctor", "tokenizer")
@@ -36,10 +37,8 @@ class _LazyGroup(click.Group):
                 traceback.print_exc()
             if isinstance(error, click.ClickException):
                 raise
-            if isinstance(error, SileroLikeError):
-                raise click.ClickException(str(error)) from error
-            name = type(error).__name__
-            raise click.ClickException(f"{name}: {error} (silero-like --debug ... shows where)") from error
+            message = str(error) if isinstance(error, SileroLikeError) else unexpected(error)
+            raise click.ClickException(message) from error
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -26,7 +26,7 @@ class Batch:
     def fail(self, message: str) -> None:
         """Tell on stderr that one input failed."""
         self.n_failed += 1
-        click.echo(f"error: {message}", err=True)
+        click.echo(f"Error: {message}", err=True)
 
     def run(
         self, items: Sequence[Item], work: Callable[[Item], Result], name: Callable[[Item], str]
@@ -38,7 +38,7 @@ class Batch:
                 result = work(item)
             except Exception as error:  # whatever it is, the rest of the batch goes on
                 self._show("")
-                self.fail(str(error) if isinstance(error, SileroLikeError) else _unexpected(name(item), error))
+                self.fail(str(error) if isinstance(error, SileroLikeError) else f"{name(item)}: {unexpected(error)}")
                 if self._debug:
                     traceback.print_exc()
                 continue
@@ -56,5 +56,6 @@ class Batch:
             click.echo(f"\r\033[K{line}", nl=False, err=True)
 
 
-def _unexpected(name: str, error: Exception) -> str:
-    return f"{name}: {type(error).__name__}: {error} (silero-like --debug ... shows where)"
+def unexpected(error: Exception) -> str:
+    """Describe an error that is not one of ours in one line."""
+    return f"{type(error).__name__}: {error} (silero-like --debug ... shows where)"

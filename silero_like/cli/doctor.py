@@ -28,9 +28,10 @@ CPUINFO_PATH = Path("/proc/cpuinfo")
 @click.command()
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Check the installation: versions, CPU features, extras, and whether the bundled model computes what it should.
+    """Check the installation.
 
-    Exit code 1 when a needed package is missing or the bundled model fails.
+    Shows versions, CPU features, what each extra would add, and whether the bundled model passes its checksums and
+    reproduces its stored reference output. Exit code 1 when a needed package is missing or the bundled model fails.
 
     \b
     Example:
@@ -43,7 +44,7 @@ def doctor(context: click.Context) -> None:
         click.echo(line)
     click.echo(f"model        {_model(problems)}")
     for problem in problems:
-        click.echo(f"error: {problem}", err=True)
+        click.echo(f"Error: {problem}", err=True)
     context.exit(1 if problems else 0)
 
 

@@ -17,7 +17,9 @@ WIDTH = 16
 @click.command()
 @click.argument("model", required=False)
 def info(model: str | None) -> None:
-    """Show what a model is and costs: parameters, multiply-adds per second of audio, receptive field, training, rates.
+    """Show what a model is and costs.
+
+    That is: parameters, multiply-adds per second of audio, receptive field, training, error rates.
 
     MODEL is a bundle's folder (the bundled English model when left out) or the name of a preset: tiny, small or large
     (needs torch). A folder of that name is meant by ./tiny.
@@ -62,6 +64,8 @@ def _bundle_lines(path: str | None) -> Iterator[str]:
 
 
 def _cost_lines(summary: Mapping[str, Any]) -> Iterator[str]:
+    if "n_parameters" not in summary:  # not made by this project's export
+        return
     yield _line("parameters", f"{summary['n_parameters'] / 1e6:.2f} M")
     yield _line("multiply-adds", f"{summary['macs_per_audio_s'] / 1e6:.0f} M per second of audio")
     yield _line("receptive field", f"{summary['receptive_field_s']:g} s")

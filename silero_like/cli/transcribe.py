@@ -42,7 +42,9 @@ def transcribe(
     output_dir: Path | None,
     channel: int | None,
 ) -> None:
-    """Transcribe recordings: files, folders (searched through), quoted globs, or - for standard input.
+    """Turn recordings into text.
+
+    An INPUT is a file, a folder (searched through), a quoted glob, or - for standard input.
 
     One recording's text is printed alone; of several, each line is the path, a tab and the text. json is one object
     for one recording and a list of objects for several; jsonl is one object a line.
