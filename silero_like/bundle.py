@@ -196,7 +196,9 @@ def _config(values: dict[str, Any], path: Path) -> BundleConfig:
     known = {field.name for field in fields}
     required = {field.name for field in fields if field.default is dataclasses.MISSING}
     if unknown := sorted(set(values) - known):
-        raise BundleError(f"{path}: unknown key {unknown[0]!r}: expected {', '.join(sorted(known))}")
+        raise BundleError(
+            f"{path}: unknown key {unknown[0]!r}: expected {', '.join(sorted(known))}; export the bundle again"
+        )
     if missing := sorted(required - set(values)):
         raise BundleError(f"{path}: key {missing[0]!r} is missing: export the bundle again")
     try:
