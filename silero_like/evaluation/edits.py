@@ -1,14 +1,4 @@
-"""Error rates: edit counts between token sequences, and their sums over the utterances of each domain.
-
-Rules, the same in training, `evaluate` and the model card:
-
-* Both texts pass through one normaliser first; its name is stored with the rates.
-* A word is what stands between white space, and every Chinese character is a word of its own.
-* CER counts code points, the single spaces between words included (as jiwer and NeMo do); Mandarin is written without
-  spaces, so there they are left out, and WER equals CER unless Latin words are mixed in.
-* Rates are errors over reference length, summed over utterances before dividing; they may exceed 1. An utterance with
-  an empty reference adds its insertions and no length. Where the summed length is 0 the rate is undefined: ``None``.
-"""
+"""Edit counts between two token sequences: words or characters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,0 +1,188 @@
+"""Scoring: edit counts against jiwer, rates worked by hand, the bootstrap against a plain one."""
+
+import json
+import random
+
+import jiwer
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from silero_like.errors import SileroLikeError
+from silero_like.evaluation import edits, scoring
+from silero_like.evaluation.scoring import Counts, Evaluation, Scored, edit_counts, evaluate, format_table
+
+
+def scored(domain: str, reference: str, hypothesis: str, speaker: str = "", duration_s: float = 1.0) -> Scored:
+    return Scored(
+        utterance_id="u",
+        domain=domain,
+        speaker=speaker,
+        duration_s=duration_s,
+        reference=reference,
+        hypothesis=hypothesis,
+    )
+
+
+def run(items: list[Scored], lang: str = "en", seed: int = 0) -> Evaluation:
+    return evaluate(
+        items,
+        normalizer=str.lower,
+        normalizer_name=f"{lang}-1",
+        lang=lang,
+        model="m",
+        decoder="greedy",
+        audio_s_per_core_s=None,
+        seed=seed,
+    )
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "expected"),
+    [
+        ("abc", "abc", Counts(0, 0, 0, 3)),
+        ("", "", Counts(0, 0, 0, 0)),
+        ("", "ab", Counts(0, 2, 0, 0)),
+        ("ab", "", Counts(0, 0, 2, 2)),
+        ("kitten", "sitting", Counts(2, 1, 0, 6)),
+        ("aab", "ab", Counts(0, 0, 1, 3)),
+        ("abcd", "xbyd", Counts(2, 0, 0, 4)),
+    ],
+)
+def test_edit_counts_by_hand(reference: str, hypothesis: str, expected: Counts) -> None:
+    assert edit_counts(reference, hypothesis) == expected
+
+
+@pytest.mark.parametrize("block", [1, 3, 1024])
+def test_edit_counts_agree_with_jiwer(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edits, "BLOCK_TOKENS", block)
+    generator = random.Random(0)
+    for _ in range(400):
+        reference = generator.choices("abcd"[: generator.randint(1, 4)], k=generator.randint(1, 80))
+        hypothesis = generator.choices("abcd", k=generator.randint(0, 80))
+        found = edit_counts(reference, hypothesis)
+        theirs = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
+        assert found == Counts(theirs.substitutions, theirs.insertions, theirs.deletions, len(reference))
+
+
+@given(st.text("abc", max_size=12), st.text("abc", max_size=12))
+def test_swapping_the_texts_swaps_the_lengths_and_keeps_the_errors(a: str, b: str) -> None:
+    there, back = edit_counts(a, b), edit_counts(b, a)
+    assert there.errors == back.errors
+    assert there.deletions - there.insertions == len(a) - len(b)
+    assert there.substitutions >= 0
+
+
+def test_rates_by_hand() -> None:
+    items = [
+        scored("a", "The cat sat", "the cat sat down", duration_s=2.0),
+        scored("a", "hello", ""),
+        scored("b", "one two", "won two", duration_s=3.0),
+    ]
+    result = run(items).to_dict()
+    assert list(result) == [
+        *("model", "normalizer", "decoder", "domains", "macro", "micro", "worst", "audio_s_per_core_s"),
+    ]
+    a, b = result["domains"]["a"], result["domains"]["b"]
+    assert (a["utterances"], a["audio_s"], a["words"], a["chars"]) == (2, 3.0, 4, 16)
+    assert (a["substitutions"], a["insertions"], a["deletions"], a["empty"]) == (0, 1, 1, 1)
+    assert (a["wer"], a["cer"]) == (2 / 4, 10 / 16)  # " down" and "hello"
+    assert (b["wer"], b["cer"]) == (1 / 2, 2 / 7)  # w inserted, e deleted
+    assert result["macro"] == {"wer": pytest.approx(0.5), "cer": pytest.approx((10 / 16 + 2 / 7) / 2)}
+    assert (result["micro"]["wer"], result["micro"]["cer"]) == (3 / 6, 12 / 23)
+    assert result["worst"] == {"domain": "a", "wer": 0.5, "cer": 10 / 16}
+    assert (result["model"], result["normalizer"], result["decoder"]) == ("m", "en-1", "greedy")
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_rates_agree_with_jiwer() -> None:
+    generator = random.Random(1)
+    vocabulary = ["the", "cat", "sat", "on", "a"]
+    texts = [" ".join(generator.choices(vocabulary, k=generator.randint(1, 9))) for _ in range(40)]
+    references, hypotheses = texts[:20], texts[20:]
+    micro = run([scored("a", *pair) for pair in zip(references, hypotheses, strict=True)]).micro
+    assert micro.words.rate == pytest.approx(jiwer.wer(references, hypotheses))
+    assert micro.chars.rate == pytest.approx(jiwer.cer(references, hypotheses))
+
+
+def test_mandarin_counts_characters_as_words_and_no_spaces() -> None:
+    score = run([scored("zh", "我们 明天去 ok吗", "我们 今天去ok")], lang="zh").micro
+    assert score.words == Counts(1, 0, 1, 7)
+    assert score.chars == Counts(1, 0, 1, 8)
+
+
+def test_russian_counts_words_between_spaces() -> None:
+    score = run([scored("ru", "как дела", "как тела")], lang="ru").micro
+    assert (score.words, score.chars) == (Counts(1, 0, 0, 2), Counts(1, 0, 0, 8))
+
+
+def test_a_domain_without_reference_words_has_no_rate_but_counts() -> None:
+    evaluation = run([scored("noise", "", "ghost word"), scored("noise", "", ""), scored("speech", "a b", "a b")])
+    noise = evaluation.to_dict()["domains"]["noise"]
+    assert (noise["wer"], noise["cer"], noise["wer_ci95"]) == (None, None, None)
+    assert (noise["insertions"], noise["empty"]) == (2, 0)
+    assert evaluation.macro == {"wer": 0.0, "cer": 0.0}
+    assert evaluation.micro.words.rate == 1.0
+    assert evaluation.worst == "speech"
+    nothing = run([scored("noise", "", "ghost")])
+    assert (nothing.worst, nothing.to_dict()["worst"], nothing.macro["wer"]) == (None, None, None)
+
+
+def test_no_utterances_are_refused() -> None:
+    with pytest.raises(SileroLikeError, match="got none"):
+        run([])
+
+
+def test_interval_agrees_with_a_plain_bootstrap() -> None:
+    generator = np.random.default_rng(5)
+    n_errors = generator.integers(0, 6, size=60)
+    items = [scored("a", "a b c d e", " ".join(["x"] * n + list("abcde"[n:]))) for n in n_errors.tolist()]
+    means = [generator.choice(n_errors, 60).mean() / 5 for _ in range(4000)]
+    interval = run(items).domains["a"].wer_ci95
+    # 0.01: the spread of a 2.5 % quantile over 1,000 resamples is about 0.005 here.
+    assert interval == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.01)
+
+
+def test_interval_draws_whole_speakers_when_all_are_named() -> None:
+    items = [scored("a", "a b", "a b", speaker="good") for _ in range(50)]
+    items += [scored("a", "a b", "x y", speaker="bad") for _ in range(50)]
+    assert run(items).micro.wer_ci95 == (0.0, 1.0)
+    unnamed = run([*items, scored("a", "a b", "a b")]).micro.wer_ci95
+    assert unnamed is not None
+    assert 0.35 < unnamed[0] < 0.5 < unnamed[1] < 0.65
+
+
+def test_one_speaker_is_resampled_by_utterance_and_one_utterance_not_at_all() -> None:
+    items = [scored("a", "a b", text, speaker="s") for text in ("a b", "a x", "x y", "a b")]
+    low, high = run(items).micro.wer_ci95 or (0.0, 0.0)
+    assert 0.0 <= low < 3 / 8 < high <= 1.0
+    assert run(items[:1]).micro.wer_ci95 is None
+
+
+def test_interval_is_seeded_and_drawn_for_each_domain_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = random.Random(2)
+    items = [scored("b", "a b c", " ".join(generator.choices("abc", k=3))) for _ in range(30)]
+    alone = run(items).domains["b"]
+    assert run([scored("a", "a", "b"), *items]).domains["b"] == alone
+    assert run(items, seed=1).domains["b"] != alone
+    monkeypatch.setattr(scoring, "MAX_DRAWS", 70)
+    assert run(items).domains["b"] == alone
+
+
+def test_the_order_of_utterances_does_not_change_the_rates() -> None:
+    items = [scored(domain, "a b c", text) for domain in "ab" for text in ("a b c", "x", "", "a b c d")]
+    there, back = run(items).to_dict(), run(items[::-1]).to_dict()
+    for key in ("macro", "worst"):
+        assert there[key] == back[key]
+    assert list(there["domains"]) == list(back["domains"]) == ["a", "b"]
+
+
+def test_table_lists_every_domain_in_aligned_columns() -> None:
+    evaluation = run([scored("read", "a b", "a x"), scored("noise", "", "ghost"), scored("phone", "a", "a")])
+    about, *table, worst = format_table(evaluation).splitlines()
+    assert about == "m, decoder greedy, normaliser en-1"
+    assert [line.split()[0] for line in table] == ["domain", "noise", "phone", "read", "macro", "micro"]
+    assert len({len(line) for line in table}) == 1
+    assert table[3].split()[4] == "0.500"
+    assert worst == "worst domain by CER: read"
