@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -210,6 +211,17 @@ def test_a_tokenizer_of_another_model(stand_in: StandIn) -> None:
     write_checksums(stand_in.path)
     with pytest.raises(BundleError, match="expected 24 pieces, got 17"):
         load(stand_in.path)
+
+
+def test_the_reader_in_the_format_s_page(stand_in: StandIn) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+    (code,) = re.findall("```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["transcribe"](stand_in.path, stand_in.speak(TEXT)) == TEXT
+    (stand_in.path / "MODEL_CARD.md").write_text("changed")
+    with pytest.raises(ValueError, match=r"MODEL_CARD\.md is damaged"):
+        names["transcribe"](stand_in.path, stand_in.speak(TEXT))
 
 
 def test_import_is_light_until_load() -> None:
