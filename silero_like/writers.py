@@ -3,20 +3,58 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from silero_like.recognizer import Transcript
 
-FORMATS = ("txt", "json", "jsonl")
-
 
 def render(transcript: Transcript, format: str) -> str:
-    """Return one transcript in a format of `FORMATS`, without a newline at the end."""
-    if format == "txt":
-        return transcript.text
-    if format == "json":
-        return json.dumps(transcript.to_dict(), ensure_ascii=False, indent=2)
-    if format == "jsonl":
-        return json.dumps(transcript.to_dict(), ensure_ascii=False)
-    raise ValueError(f"expected a format among {', '.join(FORMATS)}, got {format!r}")
+    """Return one transcript in a format of `FORMATS`, without a newline at the end.
+
+    ``txt`` is the text alone; ``json`` and ``jsonl`` hold the same object, spread over lines or on a single one.
+
+    Raises:
+        ValueError: an unknown format.
+    """
+    if format not in RENDERERS:
+        raise ValueError(f"expected a format among {', '.join(FORMATS)}, got {format!r}")
+    return RENDERERS[format](transcript)
+
+
+def write_transcript(transcript: Transcript, path: Path, format: str) -> None:
+    """Write one transcript to a file in UTF-8, whole or not at all; folders on the way are made.
+
+    What cannot be encoded (a file name that is not UTF-8) gets question marks.
+
+    Raises:
+        ValueError: an unknown format.
+        OSError: the file cannot be written; what stood there before stays.
+    """
+    text = render(transcript, format) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _txt(transcript: Transcript) -> str:
+    return transcript.text
+
+
+def _json(transcript: Transcript) -> str:
+    return json.dumps(transcript.to_dict(), ensure_ascii=False, indent=2)
+
+
+def _jsonl(transcript: Transcript) -> str:
+    return json.dumps(transcript.to_dict(), ensure_ascii=False)
+
+
+RENDERERS: Mapping[str, Callable[[Transcript], str]] = {"txt": _txt, "json": _json, "jsonl": _jsonl}
+FORMATS = tuple(RENDERERS)
