@@ -97,7 +97,8 @@ def check_waveform(waveform: npt.NDArray[Any]) -> Waveform:
             f"expected a waveform float (N,), mono, 16 kHz, in [-1, 1], got {waveform.dtype} {waveform.shape}: "
             "average the channels, divide integers by their full scale"
         )
-    samples = np.asarray(waveform, np.float32)
+    with np.errstate(over="ignore"):
+        samples = np.asarray(waveform, np.float32)
     _check_samples(samples, "waveform", 0.0)
     return samples
 
@@ -113,6 +114,8 @@ def _waveform_blocks(
         resampler: soxr.ResampleStream | None = None
         n_read = 0
         for rate, block in _decoded(stream, name, offset_s, duration_s):
+            if rate < _MIN_SAMPLE_RATE:
+                raise AudioError(f"{name}: sample rate {rate} Hz: expected at least {_MIN_SAMPLE_RATE} Hz for speech")
             mono = _mono(block, channel, name)
             _check_samples(mono, name, offset_s + n_read / rate)
             n_read += len(mono)
@@ -132,7 +135,11 @@ def _mono(block: Waveform, channel: int | None, name: str) -> Waveform:
         if not 0 <= channel < n_channels:
             raise AudioError(f"{name}: expected a channel from 0 to {n_channels - 1}, got {channel}")
         return np.ascontiguousarray(block[:, channel])
-    return np.ascontiguousarray(block[:, 0]) if n_channels == 1 else block.mean(axis=1, dtype=np.float32)
+    if n_channels == 1:
+        return np.ascontiguousarray(block[:, 0])
+    with np.errstate(over="ignore", invalid="ignore"):  # the next check finds what is not finite
+        mixed: Waveform = block.mean(axis=1, dtype=np.float32)
+    return mixed
 
 
 def _check_samples(mono: Waveform, name: str, start_s: float) -> None:
@@ -203,9 +210,9 @@ class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class _EndlessFile:
-    """Claims 2 GiB, for mp3: libsndfile guesses the length from the file size where no Xing header tells it.
+    """Claims a terabyte, for mp3: libsndfile guesses the length from the file size where no Xing header tells it.
 
-    Guessed too short, the rest would be lost. mpg123 believes the 2 GiB and calls a cut last frame an error, so that
+    Guessed too short, the rest would be lost. mpg123 believes it and calls a cut last frame an error, so that
     is filled with zeros, and a cut frame header (4 bytes) left out.
     """
 
@@ -218,7 +225,7 @@ class _EndlessFile:
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        return 1 << 31 if self._at_end else self._file.tell()
+        return 1 << 40 if self._at_end else self._file.tell()
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
@@ -240,7 +247,6 @@ def _sound_blocks(
     sound: soundfile.SoundFile, name: str, offset_s: float, duration_s: float | None
 ) -> Iterator[tuple[int, Waveform]]:
     rate = sound.samplerate
-    _check_rate(rate, name)
     start = min(round(offset_s * rate), sound.frames)
     n_left = sound.frames - start
     if duration_s is not None:
@@ -264,11 +270,6 @@ def _sound_blocks(
         raise AudioError(f"{name}: truncated: {n_left / rate:.2f} s fewer than its header says; get a whole copy")
 
 
-def _check_rate(rate: int, name: str) -> None:
-    if rate < _MIN_SAMPLE_RATE:
-        raise AudioError(f"{name}: sample rate {rate} Hz: expected at least {_MIN_SAMPLE_RATE} Hz for speech")
-
-
 def _reason(error: Exception) -> str:
     """Give the library's words without the file name, which the message already has."""
     text = str(getattr(error, "error_string", error))
@@ -289,7 +290,6 @@ def _video_blocks(
                 raise AudioError(f"{name}: no audio track: expected one; was the sound exported with the video?")
             position = 0
             for rate, block in _video_frames(av, container):
-                _check_rate(rate, name)
                 start = round(offset_s * rate) - position
                 stop = len(block) if duration_s is None else start + round(duration_s * rate)
                 yield rate, block[max(0, start) : max(0, stop)]

@@ -206,6 +206,13 @@ def test_nan_and_infinite_samples(tmp_path: Path, value: float, rate: int) -> No
         load_audio(path)
 
 
+def test_channels_that_cancel_or_overflow(tmp_path: Path) -> None:
+    for pair in ((np.inf, -np.inf), (3e38, 3e38)):
+        path = _write(tmp_path / "a.wav", np.tile(np.array(pair, np.float32), (100, 1)), 16000, "FLOAT")
+        with pytest.raises(AudioError, match="NaN or infinite samples"):
+            load_audio(path)
+
+
 def test_integers_stored_as_floats(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.wav", _tone(16000) * 32768, 16000, "FLOAT")
     with pytest.raises(AudioError, match=r"samples up to 9\d+.*expected floats in \[-1, 1\]"):

@@ -105,6 +105,7 @@ def test_no_speech(recognizer: Recognizer, n_samples: int) -> None:
         (np.zeros(100, np.int16), r"got int16 \(100,\).*divide integers by their full scale"),
         (np.full(100, np.nan, np.float32), "NaN"),
         (np.full(100, np.inf), "infinite"),
+        (np.full(100, 1e300), "infinite"),
     ],
 )
 def test_bad_waveforms(recognizer: Recognizer, waveform: Array, message: str) -> None:
