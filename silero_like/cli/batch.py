@@ -36,7 +36,7 @@ class Batch:
             self._show(f"[{number}/{len(items)}] {name(item)}")
             try:
                 result = work(item)
-            except Exception as error:  # whatever it is, the rest of the batch goes on
+            except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the batch goes on
                 self._show("")
                 self.fail(str(error) if isinstance(error, SileroLikeError) else f"{name(item)}: {unexpected(error)}")
                 if self._debug:

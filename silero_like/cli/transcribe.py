@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.inputs import Recording, find_recordings, output_paths
-from silero_like.writers import FORMATS, render
+from silero_like.writers import FORMATS, render, write_transcript
 
 if TYPE_CHECKING:
     from silero_like.recognizer import Transcript
@@ -71,7 +70,9 @@ def transcribe(
             lambda recording: recording.source,
         )
         if output_dir:
-            _write_files(done, dict(zip(recordings, paths, strict=True)), format_)
+            path_of = dict(zip(recordings, paths, strict=True))
+            for recording, transcript in done:
+                write_transcript(transcript, path_of[recording], format_)
         else:
             _print(done, format_, several=len(recordings) > 1)
     batch.finish(len(recordings) + len(problems), "inputs")
@@ -95,16 +96,3 @@ def _print(done: Iterator[tuple[Recording, Transcript]], format_: str, *, severa
 def _echo(text: str, *, newline: bool = True) -> None:
     """Print at once; file names that are not UTF-8 get question marks."""
     click.echo(text.encode("utf-8", "replace"), nl=newline)
-
-
-def _write_files(done: Iterator[tuple[Recording, Transcript]], paths: dict[Recording, Path], format_: str) -> None:
-    """Write each transcript to its file, whole or not at all."""
-    for recording, transcript in done:
-        path = paths[recording]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(render(transcript, format_) + "\n", encoding="utf-8", errors="replace")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
