@@ -48,7 +48,8 @@ class Batch:
     def finish(self, n_inputs: int, what: str) -> None:
         """End the command: with exit code 1 and a count if something failed."""
         if self.n_failed:
-            click.echo(f"{self.n_failed} of {n_inputs} {what} failed", err=True)
+            if n_inputs > 1:
+                click.echo(f"{self.n_failed} of {n_inputs} {what} failed", err=True)
             click.get_current_context().exit(1)
 
     def _show(self, line: str) -> None:
@@ -58,4 +59,6 @@ class Batch:
 
 def unexpected(error: Exception) -> str:
     """Describe an error that is not one of ours in one line."""
+    if isinstance(error, OSError):  # the system's word on a file or a full disk says enough
+        return str(error)
     return f"{type(error).__name__}: {error} (silero-like --debug ... shows where)"

@@ -268,7 +268,7 @@ def test_bad_input_is_one_line_and_the_rest_is_done(
     assert expected in error
     assert summary == "1 of 2 inputs failed"
     alone = transcribe(bad)
-    assert (alone.exit_code, alone.stdout) == (1, "")
+    assert (alone.exit_code, alone.stdout, alone.stderr) == (1, "", f"{error}\n")
 
 
 def test_an_unexpected_error_does_not_stop_the_batch(
@@ -298,6 +298,16 @@ def test_damaged_model_is_one_line_and_a_traceback_with_debug(stand_in: StandIn,
     assert len(result.stderr.splitlines()) == 1
     assert "damaged or changed" in result.stderr
     assert "Traceback" in run("--debug", "transcribe", "--model", stand_in.path, talk).stderr
+
+
+def test_a_full_disk_is_one_line(stand_in: StandIn, talk: Path) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full on this system")
+    command = [*COMMAND, "transcribe", "--model", str(stand_in.path), str(talk)]
+    with open("/dev/full", "wb") as full:
+        process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert process.returncode == 1
+    assert process.stderr == "Error: [Errno 28] No space left on device\n"
 
 
 def test_progress_only_on_a_terminal(stand_in: StandIn, talk: Path) -> None:
