@@ -1,6 +1,6 @@
 """Seconds of audio a core-second of the acoustic model in ONNX Runtime, one thread.
 
-    python -m benchmarks.acoustic_model                      # fp32 of every preset, untrained (speed does not depend on weights)
+    python -m benchmarks.acoustic_model            # presets, untrained: speed does not depend on the weights
     python -m benchmarks.acoustic_model --model my-bundle --seconds 15
 
 Also measures this core's float32 matrix-product rate in the same run, and prints which share of it the model reaches.

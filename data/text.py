@@ -179,7 +179,7 @@ def _decimal(integer: str, fraction: str | None) -> str:
 
 
 def _money(found: re.Match[str]) -> str:
-    """Spell an amount: "$5.50" -> "five dollars and fifty cents", "$2.5 million" -> "two point five million dollars"."""
+    """Spell "$5.50" as "five dollars and fifty cents", "$2.5 million" as "two point five million dollars"."""
     symbol, integer, fraction, scale = found.groups()
     unit, cent = CURRENCIES[symbol]
     if scale or (fraction and len(fraction) != 2):

@@ -104,7 +104,7 @@ def export_bundle(
 
 
 def export_onnx(model: Recognizer, path: Path, *, half_weights: bool = False) -> None:
-    """Write the inference graph: waveform `(B, N)` and lengths `(B,)` in, log_probs `(B, T, V)` and their lengths out."""
+    """Write the graph: waveform `(B, N)` and lengths `(B,)` in, log_probs `(B, T, V)` and lengths `(B,)` out."""
     waveform, lengths = torch.zeros(2, 2 * SAMPLE_RATE), torch.tensor([2 * SAMPLE_RATE, SAMPLE_RATE])
     dynamic = torch.export.Dim.DYNAMIC
     with warnings.catch_warnings():

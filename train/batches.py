@@ -44,8 +44,13 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on `device`."""
-        moved = (tensor.to(device) for tensor in (self.waveform, self.lengths, self.labels, self.label_lengths))
-        return Batch(*moved, self.indices)
+        return Batch(
+            self.waveform.to(device),
+            self.lengths.to(device),
+            self.labels.to(device),
+            self.label_lengths.to(device),
+            self.indices,
+        )
 
     @property
     def audio_s(self) -> float:
@@ -65,7 +70,7 @@ class AudioCache:
     def load(self, index: int, utterance: Utterance) -> npt.NDArray[np.float32] | None:
         """Return float32 `(N,)`, or None (counted in `unreadable`) when the audio cannot be read."""
         if index in self.stored:
-            return self.stored[index].astype(np.float32) / 32768
+            return _to_float(self.stored[index])
         if index in self.unreadable:
             return None
         try:
@@ -77,7 +82,7 @@ class AudioCache:
         if self.n_bytes + quantized.nbytes <= self.max_bytes:
             self.stored[index] = quantized
             self.n_bytes += quantized.nbytes
-        return quantized.astype(np.float32) / 32768
+        return _to_float(quantized)
 
 
 def collate(
@@ -150,3 +155,7 @@ def prefetch(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
     finally:
         stop.set()
         thread.join(timeout=10)
+
+
+def _to_float(quantized: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
+    return quantized.astype(np.float32) / np.float32(32768)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,16 +112,16 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     )
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[torch.nn.Parameter, str]) -> dict[str, Tensor]:
     """Flatten the optimizer's state to `KEY.PARAMETER_NAME` tensors."""
     return {
-        f"{key}.{names[parameter]}": value
-        for parameter, state in optimizer.state.items()
-        for key, value in state.items()
+        f"{key}.{name}": value for parameter, name in names.items() for key, value in optimizer.state[parameter].items()
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: dict[str, Tensor]) -> None:
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, names: Mapping[torch.nn.Parameter, str], tensors: dict[str, Tensor]
+) -> None:
     """Put flattened state back."""
     keys = sorted({name.partition(".")[0] for name in tensors})
     for parameter, name in names.items():

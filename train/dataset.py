@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+import itertools
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,9 +66,9 @@ def load_dataset(recipe: Recipe, tokenizer_model: bytes | None = None, *, work_d
             examples.append(Example(utterance, token_ids))
     if not examples:
         raise ConfigError(f"no usable training utterance in {', '.join(recipe.data.train)}: {dict(left_out)}")
-    hours: Counter[str] = Counter()
+    hours: defaultdict[str, float] = defaultdict(float)
     for example in examples:
-        hours[example.utterance.domain] += example.utterance.duration_s / 3600  # type: ignore[assignment]
+        hours[example.utterance.domain] += example.utterance.duration_s / 3600
     rounded = {domain: round(value, 3) for domain, value in hours.items()}
     return Dataset(tuple(examples), tuple(dev), tokenizer, tokenizer_model, normalizer, dict(left_out), hashes, rounded)
 
@@ -89,7 +90,7 @@ def feature_samples(examples: tuple[Example, ...], seed: int, n_samples: int = 3
 
 def n_frames_needed(token_ids: tuple[int, ...]) -> int:
     """Frames a CTC alignment needs: one a label and one blank between equal neighbours."""
-    return len(token_ids) + sum(a == b for a, b in zip(token_ids, token_ids[1:], strict=False))
+    return len(token_ids) + sum(a == b for a, b in itertools.pairwise(token_ids))
 
 
 def _unusable(recipe: Recipe, duration_s: float, token_ids: tuple[int, ...]) -> str | None:

@@ -76,7 +76,7 @@ class Trainer:
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.names = {parameter: name for name, parameter in self.model.named_parameters()}
         self.optimizer = self._make_optimizer()
-        self.scaler = torch.amp.GradScaler(self.group.device.type, enabled=recipe.loop.precision == "fp16")  # type: ignore[attr-defined]
+        self.scaler = torch.amp.GradScaler(self.group.device.type, enabled=recipe.loop.precision == "fp16")
         self.progress = Progress()
         self.metrics: dict[str, Any] = {}
         if self.checkpoint:
@@ -308,7 +308,7 @@ class Trainer:
         return torch.optim.AdamW(groups, lr=self.recipe.optimizer.peak_lr, betas=(0.9, 0.98), fused=True)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.model_config != self.model.config.to_dict():
+        if not _same_shape(checkpoint.model_config, self.model.config.to_dict()):
             raise ConfigError(
                 f"{self.output_dir}: its checkpoint is of another architecture: "
                 "use a new output_dir, or the recipe that began this run"
@@ -352,6 +352,11 @@ def learning_rate(step: int, peak: float, warmup_steps: int, total_steps: int) -
 def make_config(recipe: Recipe, tokenizer: Tokenizer) -> ModelConfig:
     """Return the architecture that a recipe asks for."""
     return preset(recipe.model.preset, n_labels=tokenizer.n_labels, **recipe.model.overrides)
+
+
+def _same_shape(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether two architectures hold the same weights: dropout may change between the parts of a run."""
+    return {**a, "dropout": None} == {**b, "dropout": None}
 
 
 def _mean(values: list[float]) -> float:

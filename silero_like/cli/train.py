@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 
 import click
 
@@ -32,6 +31,11 @@ def train(recipe: str, overrides: tuple[str, ...]) -> None:
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     try:
-        Trainer(loaded, command=shlex.join(sys.argv)).run()
+        Trainer(loaded, command=_command(recipe, overrides)).run()
     except SileroLikeError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _command(recipe: str, overrides: tuple[str, ...]) -> str:
+    """Return the command line that a model card can show: the same for `silero-like train` and torchrun."""
+    return shlex.join(["silero-like", "train", recipe, *(part for value in overrides for part in ("--set", value))])

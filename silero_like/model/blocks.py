@@ -118,6 +118,9 @@ class AttentionBlock(nn.Module):
     learned bias per head and distance.
     """
 
+    distance: Tensor
+    out_of_reach: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width, self.n_heads, self.frames = config.width, config.n_heads, config.attention_frames

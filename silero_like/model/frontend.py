@@ -28,6 +28,11 @@ LEFT_PAD = (WINDOW_LENGTH - HOP_LENGTH) // 2
 class LogMel(nn.Module):
     """Normalised log-mel features of a padded batch of waveforms."""
 
+    kernel: Tensor
+    mel: Tensor
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, n_mels: int) -> None:
         super().__init__()
         self.register_buffer("kernel", _dft_kernel(), persistent=False)
@@ -45,7 +50,7 @@ class LogMel(nn.Module):
         Returns:
             features float32 `(B, T, F)`, zero beyond each utterance, T a multiple of 8; lengths int64 `(B,)` in frames.
         """
-        features = (self.log_mel(waveform) - self.mean) / self.std  # type: ignore[operator]
+        features = (self.log_mel(waveform) - self.mean) / self.std
         n_frames = torch.div(lengths + HOP_LENGTH // 2, HOP_LENGTH, rounding_mode="floor")
         return features * frame_mask(n_frames, features.shape[1]), n_frames
 
@@ -53,15 +58,15 @@ class LogMel(nn.Module):
     def fit(self, waveforms: Iterable[Tensor]) -> None:
         """Set mean and standard deviation of each mel bin from float32 `(N,)` waveforms of training speech."""
         frames = torch.cat([self.log_mel(w[None])[0, : (len(w) + HOP_LENGTH // 2) // HOP_LENGTH] for w in waveforms])
-        self.mean.copy_(frames.mean(0))  # type: ignore[operator]
-        self.std.copy_(frames.std(0).clamp(min=0.1))  # type: ignore[operator]
+        self.mean.copy_(frames.mean(0))
+        self.std.copy_(frames.std(0).clamp(min=0.1))
 
     def log_mel(self, waveform: Tensor) -> Tensor:
         """Return the log-mel spectrogram `(B, T, F)` before normalisation; T = 8 * ((N + 1359) // 1280)."""
         n_blocks = (waveform.shape[1] + HOP_LENGTH // 2 + FRAME_SAMPLES - 1) // FRAME_SAMPLES
         right_pad = WINDOW_LENGTH - HOP_LENGTH // 2 - LEFT_PAD + FRAME_SAMPLES - 1
         padded = nn.functional.pad(waveform, (LEFT_PAD, right_pad))
-        spectrum = nn.functional.conv1d(padded[:, None], self.kernel, stride=HOP_LENGTH)  # type: ignore[arg-type]
+        spectrum = nn.functional.conv1d(padded[:, None], self.kernel, stride=HOP_LENGTH)
         spectrum = spectrum[..., : n_blocks * (FRAME_SAMPLES // HOP_LENGTH)].transpose(1, 2)
         real, imaginary = spectrum.chunk(2, dim=-1)
         power = real.square() + imaginary.square()
