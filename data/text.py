@@ -22,12 +22,12 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from decode.words import HAN
 from silero_like.errors import ConfigError
 
 APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼʻ‛`´＇", "'"))
 LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
 CYRILLIC = str.maketrans("ёѐѝ", "ееи")  # the last two carry a stress mark that NFC leaves composed
-HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"  # with 々 and 〇
 TITLES = {"mr": "mister", "mrs": "missus", "dr": "doctor"}
 SYMBOLS = {"&": "and", "%": "percent", "+": "plus", "=": "equals", "@": "at", "°": "degrees"}
 CURRENCIES = {"$": ("dollar", "cent"), "£": ("pound", "pence"), "€": ("euro", "cent")}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +85,7 @@ def export_bundle(
             frame_s=FRAME_S,
             n_labels=model.config.n_labels,
             blank_id=Tokenizer(tokenizer_model).blank_id,
-            block_frames=max(1, model.config.se_block_frames),
+            block_frames=1,
             context_frames=model.config.context_frames,
             preset=preset,
             model={**model.config.to_dict(), **summarize(model.config)},
@@ -107,8 +109,8 @@ def export_onnx(model: Recognizer, path: Path, *, half_weights: bool = False) ->
     """Write the graph: waveform `(B, N)` and lengths `(B,)` in, log_probs `(B, T, V)` and lengths `(B,)` out."""
     waveform, lengths = torch.zeros(2, 2 * SAMPLE_RATE), torch.tensor([2 * SAMPLE_RATE, SAMPLE_RATE])
     dynamic = torch.export.Dim.DYNAMIC
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+    with warnings.catch_warnings(), _quiet("torch.onnx"):  # the exporter warns about its own internals
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             _Inference(model),
             (waveform, lengths),
@@ -122,6 +124,7 @@ def export_onnx(model: Recognizer, path: Path, *, half_weights: bool = False) ->
     if program is None:
         raise BundleError("the ONNX exporter returned nothing")
     proto = program.model_proto
+    _strip_metadata(proto)
     if half_weights:
         _store_half(proto)
     path.write_bytes(proto.SerializeToString())
@@ -160,6 +163,24 @@ class _Inference(nn.Module):
         return output.log_probs, output.lengths
 
 
+@contextmanager
+def _quiet(logger_name: str) -> Iterator[None]:
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _strip_metadata(proto: Any) -> None:
+    """Drop what the exporter notes of the source code: stack traces with paths of the exporting machine."""
+    for holder in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.functions):
+        del holder.metadata_props[:]
+        holder.doc_string = ""
+
+
 def _store_half(proto: Any) -> None:
     """Replace large float32 initializers by float16 ones and a Cast, which ONNX Runtime folds when it loads."""
     from onnx import TensorProto, helper, numpy_helper
@@ -191,6 +212,8 @@ def _json(value: Any) -> str:
 
 def _replace(temporary: Path, target: Path) -> None:
     temporary.chmod(0o755)
+    for file in temporary.iterdir():
+        file.chmod(0o644)
     if target.exists():
         shutil.rmtree(target)
     os.replace(temporary, target)

@@ -57,7 +57,7 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
         for kind in ("macro", "micro")
     ]
     head = "| domain (dev) | utterances | minutes | WER | 95 % interval | CER |\n|---|---:|---:|---:|---:|---:|"
-    about = f"Decoder: {metrics['decoder']}; text normaliser: {metrics['normalizer']}. Speakers unseen in training."
+    about = f"Decoder: {metrics['decoder']}; text normaliser: {metrics['normalizer']}."
     return "\n".join([about, "", head, *rows, ""])
 
 
@@ -69,7 +69,7 @@ def _hours(hours: Mapping[str, float]) -> str:
 def _provenance(training: Mapping[str, Any]) -> list[str]:
     facts = [
         f"{key}: {training[key]}"
-        for key in ("command", "seed", "steps", "hours_seen", "train_minutes", "device")
+        for key in ("command", "averaged_steps", "seed", "steps", "hours_seen", "train_minutes", "device")
         if key in training
     ]
     facts += [f"{package} {version}" for package, version in training.get("versions", {}).items()]

@@ -101,9 +101,10 @@ def _load(bundle: Bundle, n_threads: int) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3  # errors: they come as exceptions too, warnings are no use to a user
     try:
         session = onnxruntime.InferenceSession(str(bundle.model_path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no base class of their own
+    except Exception as error:  # its exceptions have no base class of their own, and some span lines
+        reason = " ".join(str(error).split())
         raise BundleError(
-            f"{bundle.model_path}: ONNX Runtime cannot load it ({error}): export the bundle again"
+            f"{bundle.model_path}: ONNX Runtime cannot load it ({reason}): export the bundle again"
         ) from error
     _check_graph(session, bundle)
     return session

@@ -34,7 +34,15 @@ def write_transcript(transcript: Transcript, path: Path, format: str) -> None:
         ValueError: an unknown format.
         OSError: the file cannot be written; what stood there before stays.
     """
-    text = render(transcript, format) + "\n"
+    write_atomically(path, render(transcript, format) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file through a temporary one beside it, making folders on the way.
+
+    Raises:
+        OSError: the file cannot be written; what stood there before stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

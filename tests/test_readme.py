@@ -52,8 +52,7 @@ def test_every_link_leads_somewhere() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README)
     local = [link for link in links if "://" not in link]
     assert local
-    model_parts = [link for link in local if link.startswith("silero_like/models/")]
-    missing = [link for link in local if link not in model_parts and not (ROOT / link).exists()]
+    missing = [link for link in local if not (ROOT / link).exists()]
     assert missing == []
 
 

@@ -109,6 +109,8 @@ class LoopConfig:
     """Steps between evaluations."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
+    keep_every: int = 0
+    """Steps between checkpoints that are kept as step-N.safetensors, for averaging; 0 keeps none."""
     prefetch_batches: int = 8
     """Batches prepared ahead by the loader thread."""
     threads: int = 0

@@ -21,7 +21,7 @@ BATCH_S = 120.0
 
 
 def evaluate_model(model: Recognizer, data: Dataset, *, name: str) -> tuple[Evaluation, list[Scored]]:
-    """Transcribe every dev utterance and score it; unreadable audio counts as an empty transcript, and is named."""
+    """Transcribe every dev utterance and score it; unreadable audio is named and left out, as in `evaluate`."""
     model.eval()
     scored = []
     for utterance, log_probs in _log_probs(model, data.dev):
@@ -60,10 +60,12 @@ def _log_probs(model: Recognizer, utterances: Sequence[Utterance]) -> Iterator[t
     """Yield float32 `(T, V)` for each utterance, run in batches of similar length."""
     device = next(model.parameters()).device
     for group in _by_length(utterances):
-        waveforms = [_load(utterance) for utterance in group]
-        batch = collate(waveforms, [()] * len(group), range(len(group)))
+        loaded = [(utterance, waveform) for utterance in group if (waveform := _load(utterance)) is not None]
+        if not loaded:
+            continue
+        batch = collate([waveform for _, waveform in loaded], [()] * len(loaded), range(len(loaded)))
         output = model(batch.waveform.to(device), batch.lengths.to(device))
-        for row, utterance in enumerate(group):
+        for row, (utterance, _) in enumerate(loaded):
             yield utterance, output.log_probs[row, : int(output.lengths[row])].float().cpu().numpy()
 
 
@@ -78,9 +80,9 @@ def _by_length(utterances: Sequence[Utterance]) -> Iterator[list[Utterance]]:
         yield group
 
 
-def _load(utterance: Utterance) -> np.ndarray:
+def _load(utterance: Utterance) -> np.ndarray | None:
     try:
         return load_audio(utterance.audio_path, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
     except AudioError as error:
-        print(f"unreadable dev audio, scored as empty: {error}", file=sys.stderr)
-        return np.zeros(0, np.float32)
+        print(f"unreadable dev audio, left out: {error}", file=sys.stderr)
+        return None

@@ -109,6 +109,8 @@ class Trainer:
                 self._evaluate()
             if step % self.recipe.loop.checkpoint_every == 0 or step == total:
                 self._save("last.safetensors")
+            if self.recipe.loop.keep_every and step % self.recipe.loop.keep_every == 0:
+                self._save(f"step-{step}.safetensors")
         batches.close()  # type: ignore[attr-defined]
         self._report_unreadable()
         self.group.close()
@@ -198,8 +200,8 @@ class Trainer:
             self.metrics = evaluation.to_dict()
             self._write_log({"event": "eval", "step": self.progress.step, **self.metrics})
             print_examples(evaluation, examples)
-            cer = float(self.metrics["micro"]["cer"])
-            if cer < self.progress.best_cer:
+            cer = self.metrics["micro"]["cer"]  # None when no dev audio could be read
+            if cer is not None and cer < self.progress.best_cer:
                 self.progress = dataclasses.replace(self.progress, best_cer=cer)
                 self._save("best.safetensors")
         self.group.barrier()

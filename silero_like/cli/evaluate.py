@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
+from silero_like.writers import write_atomically
 
 if TYPE_CHECKING:
     from data.manifest import Utterance
@@ -28,7 +29,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
 )
 @click.option("--decoder", type=click.Choice(["greedy"]), default="greedy", show_default=True, help="Search.")
-@click.option("--hypotheses", type=_FILE, help="Write every utterance with its text and pred_text here, as JSON lines.")
+@click.option(
+    "--utterances", "utterances_path", type=_FILE, help="Write each row's text and pred_text here (JSON lines)."
+)
 @click.option("--json", "json_path", type=_FILE, help="Write the evaluation here, as JSON.")
 @click.pass_context
 def evaluate(
@@ -36,7 +39,7 @@ def evaluate(
     manifests: tuple[str, ...],
     model: str | None,
     decoder: str,
-    hypotheses: Path | None,
+    utterances_path: Path | None,
     json_path: Path | None,
 ) -> None:
     """Measure error rates, domain by domain.
@@ -48,7 +51,7 @@ def evaluate(
     \b
     Examples:
       silero-like evaluate samples/manifest.jsonl
-      silero-like evaluate *.dev.jsonl --model my-model --json dev.json --hypotheses dev.hypotheses.jsonl
+      silero-like evaluate *.dev.jsonl --model my-model --json dev.json --utterances dev.utterances.jsonl
     """
     from data.text import get_normalizer
     from silero_like.evaluation import scoring
@@ -73,9 +76,9 @@ def evaluate(
         click.echo(scoring.format_table(evaluation))
         click.echo(f"speed: {audio_s_per_core_s:.0f} s of audio a core-second")
         if json_path:
-            _write(json_path, json.dumps(evaluation.to_dict(), ensure_ascii=False, indent=1) + "\n")
-        if hypotheses:
-            _write(hypotheses, "".join(_row(utterance, score) for utterance, score in scored))
+            write_atomically(json_path, json.dumps(evaluation.to_dict(), ensure_ascii=False, indent=1) + "\n")
+        if utterances_path:
+            write_atomically(utterances_path, "".join(_row(utterance, score) for utterance, score in scored))
     else:
         batch.fail("nothing to evaluate: no usable row in the manifests")
     batch.finish(max(n_rows, 1), "rows")
@@ -126,7 +129,7 @@ def _name(utterance: Utterance) -> str:
 
 
 def _row(utterance: Utterance, score: Scored) -> str:
-    """One line of the hypotheses file, with NeMo's field names."""
+    """One line of the utterances file, with NeMo's field names."""
     row = {
         "audio_filepath": str(utterance.audio_path),
         "offset": utterance.offset_s,
@@ -137,8 +140,3 @@ def _row(utterance: Utterance, score: Scored) -> str:
         "pred_text": score.hypothesis,
     }
     return json.dumps(row, ensure_ascii=False) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", errors="replace")

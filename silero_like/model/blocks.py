@@ -43,33 +43,37 @@ class TimeConv(nn.Module):
 class SqueezeExcitation(nn.Module):
     """Channel gates from the mean over a bounded window (Hu et al., 2018; bounded so that streams can be exact).
 
-    Frames are cut into blocks of `block_frames`; the gate of a block comes from the mean of the valid frames of that
-    block and of `radius` blocks on each side.
+    The gate of a frame comes from the mean of the valid frames up to `radius` on each side.
     """
 
-    def __init__(self, width: int, reduction: int, block_frames: int, radius: int) -> None:
+    def __init__(self, width: int, reduction: int, radius: int) -> None:
         super().__init__()
-        self.block_frames, self.radius = block_frames, radius
+        self.radius = radius
         self.squeeze = nn.Linear(width, width // reduction)
         self.excite = nn.Linear(width // reduction, width)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        mean = self._window_sum(x * mask) / self._window_sum(mask).clamp(min=1)
-        gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(mean.to(x.dtype)))))  # (B, blocks, C)
-        batch, n_blocks, width = gate.shape
-        gate = gate.unsqueeze(2).expand(batch, n_blocks, self.block_frames, width)
-        return x * gate.reshape(batch, n_blocks * self.block_frames, width)[:, : x.shape[1]]
+        mean = window_sum((x * mask).float(), self.radius) / window_sum(mask.float(), self.radius).clamp(min=1)
+        return x * torch.sigmoid(self.excite(torch.relu(self.squeeze(mean.to(x.dtype)))))
 
-    def _window_sum(self, x: Tensor) -> Tensor:
-        """Sum `(B, T, C)` over the window of each block: `(B, ceil(T / block), C)`."""
-        n_blocks = (x.shape[1] + self.block_frames - 1) // self.block_frames
-        before, after = self.radius * self.block_frames, (self.radius + 1) * self.block_frames - 1
-        padded = nn.functional.pad(x, (0, 0, before, after))[:, : (n_blocks + 2 * self.radius) * self.block_frames]
-        sums = padded.reshape(x.shape[0], n_blocks + 2 * self.radius, self.block_frames, x.shape[2]).sum(2)
-        total = sums[:, :n_blocks]
-        for shift in range(1, 2 * self.radius + 1):
-            total = total + sums[:, shift : shift + n_blocks]
-        return total
+
+def window_sum(x: Tensor, radius: int) -> Tensor:
+    """Sum `(B, T, C)` over `2 * radius + 1` frames around each frame, zeros beyond the ends.
+
+    Sums of 1, 2, 4, ... frames, each from the one before, add up to any length: log2 additions a frame, and unlike a
+    difference of running sums the result does not depend on what came long before.
+    """
+    length, n_frames = 2 * radius + 1, x.shape[1]
+    part = nn.functional.pad(x, (0, 0, radius, radius))
+    total, offset, size = torch.zeros_like(x), 0, 1
+    while size <= length:
+        if length & size:
+            total = total + part[:, offset : offset + n_frames]
+            offset += size
+        if 2 * size <= length:
+            part = part[:, :-size] + part[:, size:]
+        size *= 2
+    return total
 
 
 class ConvBlock(nn.Module):
@@ -90,7 +94,7 @@ class ConvBlock(nn.Module):
         self.project = nn.Linear(config.expansion * width, width)
         self.se: SqueezeExcitation | None = None
         if config.has_se(index):
-            self.se = SqueezeExcitation(width, config.se_reduction, config.se_block_frames, config.se_radius_blocks)
+            self.se = SqueezeExcitation(width, config.se_reduction, config.se_radius_frames)
         self.dropout = ChannelDropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:

@@ -41,10 +41,8 @@ class ModelConfig:
     """Squeeze-and-excitation in every n-th convolution block; 0 switches it off."""
     se_reduction: int = 4
     """Bottleneck of squeeze-and-excitation."""
-    se_block_frames: int = 8
-    """Frames that share one squeeze-and-excitation gate."""
-    se_radius_blocks: int = 2
-    """Neighbouring blocks on each side that a gate sees: 2 gives a window of 5 x 8 frames, 3.2 s."""
+    se_radius_frames: int = 20
+    """Frames on each side that a squeeze-and-excitation gate sees: 20 gives a window of 3.3 s."""
     attention_frames: int = 32
     """Frames that attention sees on each side (2.56 s)."""
     idle_fraction: float = 0.0
@@ -78,7 +76,7 @@ class ModelConfig:
         n_se = sum(self.has_se(block) for block in range(self.n_conv_blocks))
         stem = 4
         convs = self.n_conv_blocks * (self.kernel_size // 2)
-        gates = n_se * ((self.se_radius_blocks + 1) * self.se_block_frames - 1)
+        gates = n_se * self.se_radius_frames
         return stem + convs + gates + self.n_attention_blocks * self.attention_frames
 
     def to_dict(self) -> dict[str, Any]:

@@ -368,7 +368,7 @@ def manifest(stand_in: StandIn, talk: Path) -> Path:
 
 def test_evaluate(stand_in: StandIn, manifest: Path, tmp_path: Path) -> None:
     out, hypotheses = tmp_path / "new" / "evaluation.json", tmp_path / "hypotheses.jsonl"
-    result = run("evaluate", manifest, "--model", stand_in.path, "--json", out, "--hypotheses", hypotheses)
+    result = run("evaluate", manifest, "--model", stand_in.path, "--json", out, "--utterances", hypotheses)
     assert result.exit_code == 0
     assert result.stderr == f"{manifest}: 1 rows are not in en and were left out\n"
     assert "macro" in result.stdout

@@ -109,7 +109,7 @@ def test_receptive_field_is_finite_and_context_frames_is_its_bound() -> None:
     model = random_model().double()
     context = SMALL.context_frames
     reach = []
-    for offset in range(SMALL.se_block_frames):  # gates make it depend on the place within a block
+    for offset in range(8):  # wherever it stands within an attention block
         middle = context + 16 + offset
         waveform = noise((2 * context + 48) * FRAME_SAMPLES).double().requires_grad_()
         output = model(waveform[None], torch.tensor([len(waveform)]))
@@ -119,9 +119,9 @@ def test_receptive_field_is_finite_and_context_frames_is_its_bound() -> None:
     assert context - 3 <= max(reach) <= context
 
 
-def test_moving_by_whole_gate_blocks_moves_the_result() -> None:
+@pytest.mark.parametrize("shift", [1, 7, 40])
+def test_moving_by_whole_frames_moves_the_result(shift: int) -> None:
     model = random_model()
-    shift = 5 * SMALL.se_block_frames
     context = SMALL.context_frames
     waveform = noise((2 * context + shift + 20) * FRAME_SAMPLES)
     whole, later = log_probs(model, waveform), log_probs(model, waveform[shift * FRAME_SAMPLES :])
@@ -143,18 +143,16 @@ def test_attention_equals_full_attention_with_a_band_mask() -> None:
         torch.testing.assert_close(got[row, :n], expected[row, :n], atol=1e-5, rtol=1e-4)
 
 
-def test_squeeze_excitation_equals_a_loop_over_blocks() -> None:
+@pytest.mark.parametrize("radius", [0, 1, 3, 20])
+def test_squeeze_excitation_equals_a_loop_over_frames(radius: int) -> None:
     torch.manual_seed(2)
-    gate = SqueezeExcitation(6, 2, block_frames=4, radius=1)
+    gate = SqueezeExcitation(6, 2, radius)
     x, n_valid = torch.randn(1, 18, 6), 15
     mask = frame_mask(torch.tensor([n_valid]), 18)
-    expected = torch.zeros_like(x)
-    for t in range(18):
-        block = t // 4
-        window = x[0, max(0, 4 * (block - 1)) : min(n_valid, 4 * (block + 2))]
-        weights = torch.sigmoid(gate.excite(torch.relu(gate.squeeze(window.mean(0)))))
-        expected[0, t] = x[0, t] * weights
-    torch.testing.assert_close(gate(x, mask)[0, :n_valid], expected[0, :n_valid])
+    for t in range(n_valid):
+        mean = x[0, max(0, t - radius) : min(n_valid, t + radius + 1)].mean(0)
+        expected = x[0, t] * torch.sigmoid(gate.excite(torch.relu(gate.squeeze(mean))))
+        torch.testing.assert_close(gate(x, mask)[0, t], expected)
 
 
 def test_idle_channels_pass_and_ends_alternate() -> None:

@@ -115,7 +115,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         normalizer="en-1",
         n_labels=9,
         blank_id=8,
-        block_frames=config.se_block_frames,
+        block_frames=1,
         context_frames=config.context_frames,
         preset="tiny",
         model=config.to_dict(),
