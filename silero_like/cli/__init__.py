@@ -11,18 +11,7 @@ import click
 from silero_like.cli.batch import unexpected
 from silero_like.errors import SileroLikeError
 
-COMMANDS = (
-    "transcribe",
-    "evaluate",
-    "train",
-    "export",
-    "info",
-    "doctor",
-    "tokenizer",
-    "data",
-    "forecast",
-    "compare-runs",
-)
+COMMANDS = ("transcribe", "evaluate", "train", "export", "info", "doctor", "tokenizer", "data")
 
 
 class _LazyGroup(click.Group):
@@ -34,8 +23,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
-        command = getattr(importlib.import_module(f"{__name__}.{name}"), name)
+        command = getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
 
