@@ -11,7 +11,18 @@ import click
 from silero_like.cli.batch import unexpected
 from silero_like.errors import SileroLikeError
 
-COMMANDS = ("transcribe", "evaluate", "train", "export", "info", "doctor", "tokenizer", "data")
+COMMANDS = (
+    "transcribe",
+    "evaluate",
+    "train",
+    "export",
+    "info",
+    "doctor",
+    "tokenizer",
+    "data",
+    "forecast",
+    "compare-runs",
+)
 
 
 class _LazyGroup(click.Group):
@@ -23,7 +34,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"{__name__}.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 
