@@ -43,6 +43,7 @@ from train.config import Recipe
 from train.dataset import Dataset, feature_samples, load_dataset
 from train.distributed import Group
 from train.evaluation import evaluate_model, print_examples
+from train.memory import keep_freed_memory
 from train.objective import Objective
 from train.sampler import epoch_batches
 
@@ -66,6 +67,7 @@ class Trainer:
         self.recipe = recipe
         self.command = command
         self.group = Group()
+        keep_freed_memory()
         if recipe.loop.threads:
             torch.set_num_threads(recipe.loop.threads)
         self.output_dir = Path(recipe.output_dir)

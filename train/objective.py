@@ -35,7 +35,9 @@ class Objective(nn.Module):
 
     def _encode(self, batch: Batch, generator: np.random.Generator) -> ModelOutput:
         with torch.no_grad():
-            features, n_frames = self.model.frontend(batch.waveform, batch.lengths)
+            features, n_frames = self.model.frontend(
+                batch.waveform, batch.lengths, bf16=self.dtype == torch.bfloat16
+            )
             features = spec_augment(
                 features,
                 n_frames.cpu().numpy(),

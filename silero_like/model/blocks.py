@@ -6,6 +6,8 @@ masked, gates average over valid frames only, and attention skips padded keys.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -53,19 +55,20 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Linear(width // reduction, width)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        mean = window_sum((x * mask).float(), self.radius) / window_sum(mask.float(), self.radius).clamp(min=1)
+        total: Tensor = _WindowSum.apply(x * mask, self.radius) if x.requires_grad else window_sum(x * mask, self.radius)
+        mean = total / window_sum(mask.float(), self.radius).clamp(min=1)
         return x * torch.sigmoid(self.excite(torch.relu(self.squeeze(mean.to(x.dtype)))))
 
 
 def window_sum(x: Tensor, radius: int) -> Tensor:
-    """Sum `(B, T, C)` over `2 * radius + 1` frames around each frame, zeros beyond the ends.
+    """Sum `(B, T, C)` over `2 * radius + 1` frames around each frame, zeros beyond the ends; float32.
 
     Sums of 1, 2, 4, ... frames, each from the one before, add up to any length: log2 additions a frame, and unlike a
     difference of running sums the result does not depend on what came long before.
     """
     length, n_frames = 2 * radius + 1, x.shape[1]
-    part = nn.functional.pad(x, (0, 0, radius, radius))
-    total, offset, size = torch.zeros_like(x), 0, 1
+    part = nn.functional.pad(x.float(), (0, 0, radius, radius))
+    total, offset, size = torch.zeros_like(x, dtype=torch.float32), 0, 1
     while size <= length:
         if length & size:
             total = total + part[:, offset : offset + n_frames]
@@ -74,6 +77,19 @@ def window_sum(x: Tensor, radius: int) -> Tensor:
             part = part[:, :-size] + part[:, size:]
         size *= 2
     return total
+
+
+class _WindowSum(torch.autograd.Function):
+    """`window_sum` with its own gradient: the window is symmetric, so the gradient is the window sum of the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, radius: int) -> Tensor:
+        ctx.radius, ctx.dtype = radius, x.dtype
+        return window_sum(x, radius)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return window_sum(gradient, ctx.radius).to(ctx.dtype), None
 
 
 class ConvBlock(nn.Module):
@@ -171,6 +187,26 @@ class AttentionBlock(nn.Module):
 
 def _with_neighbours(blocks: Tensor) -> Tensor:
     """Put each block between its neighbours: `(B, blocks, ..., W, D)` -> `(B, blocks, ..., 3W, D)`."""
+    return _WithNeighbours.apply(blocks) if blocks.requires_grad else _join_neighbours(blocks)  # type: ignore[no-any-return]
+
+
+def _join_neighbours(blocks: Tensor) -> Tensor:
     edge = torch.zeros_like(blocks[:, :1])
     padded = torch.cat([edge, blocks, edge], dim=1)
     return torch.cat([padded[:, :-2], blocks, padded[:, 2:]], dim=-2)
+
+
+class _WithNeighbours(torch.autograd.Function):
+    """`_join_neighbours` with a gradient of three additions instead of one zero-filled tensor for each slice."""
+
+    @staticmethod
+    def forward(ctx: Any, blocks: Tensor) -> Tensor:
+        return _join_neighbours(blocks)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        as_left, as_middle, as_right = gradient.chunk(3, dim=-2)
+        total = as_middle.clone()
+        total[:, :-1] += as_left[:, 1:]
+        total[:, 1:] += as_right[:, :-1]
+        return total
