@@ -3,8 +3,10 @@
     python -m benchmarks.training recipes/en-tiny.yaml --steps 60
     python -m benchmarks.training recipes/en-tiny.yaml --set model.preset=small --set loop.batch_s=60 --operators
 
-Runs real steps of a recipe on its own data in a temporary folder, after a warm-up that also fills the audio cache.
-Prints the share of time spent waiting for data and clipping gradients; with --operators also the costliest operators.
+Runs real steps of a recipe on its own data in a temporary folder, after a warm-up. Prints the share of time spent
+waiting for data, clipping gradients and measuring difficulty, and on a GPU the peak memory beside its estimate; with
+--operators also the costliest operators. Audio that is not in memory yet costs its decoding: for the speed of a long
+run, pack the data or give a --warmup of more than one pass.
 """
 
 from __future__ import annotations
@@ -13,14 +15,17 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from benchmarks.machine import describe_machine
-from train.batches import prefetch
+from train.batches import Batch
 from train.config import load_recipe
-from train.loop import Timers, Trainer
+from train.loop import Trainer
+from train.memory import estimate_memory
+from train.telemetry import Timers
 
 
 def main() -> None:
@@ -45,39 +50,41 @@ def main() -> None:
 
 def measure(trainer: Trainer, steps: int, warmup: int, operators: bool) -> dict[str, float | int | str]:
     """Time `steps` training steps after `warmup` ones."""
-    batches = prefetch(trainer._batches(), trainer.recipe.loop.prefetch_batches)
-    for _ in range(warmup):
-        trainer._step(next(batches))
+    batches = trainer.feed.batches(0)
+    take_steps(trainer, batches, warmup)
     trainer.timers = timers = Timers()
-    for _ in range(steps):
-        started = time.perf_counter()
-        batch = next(batches)
-        timers.wait_s += time.perf_counter() - started
-        trainer._step(batch)
-        timers.audio_s += batch.audio_s
-        timers.step_s += time.perf_counter() - started
+    take_steps(trainer, batches, steps)
     if operators:
-        profile(trainer, [next(batches) for _ in range(10)])
-    batches.close()  # type: ignore[attr-defined]
-    return {
+        profile(trainer, batches)
+    figures: dict[str, float | int | str] = {
         "model": trainer.recipe.model.preset,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "precision": trainer.recipe.loop.precision,
         "batch_s": trainer.recipe.loop.batch_s,
         "device": str(trainer.group.device),
         "threads": torch.get_num_threads(),
-        "audio_s_per_s": timers.audio_s / timers.step_s,
+        **{name: value for name, value in timers.summary().items() if name.endswith(("_per_s", "_share"))},
         "step_ms": 1000 * timers.step_s / steps,
-        "wait_share": timers.wait_s / timers.step_s,
-        "clip_share": timers.clip_s / timers.step_s,
     }
+    if trainer.group.device.type == "cuda":
+        figures["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
+        figures["estimated_gb"] = estimate_memory(trainer.objective, trainer.feed.batch_s).total / 1e9
+    return figures
 
 
-def profile(trainer: Trainer, batches: list) -> None:  # type: ignore[type-arg]
+def take_steps(trainer: Trainer, batches: Iterator[Batch], steps: int) -> None:
+    """Take training steps as the loop does."""
+    for _ in range(steps):
+        started = time.perf_counter()
+        batch = next(batches)
+        trainer.timers.wait_s += time.perf_counter() - started
+        trainer._step(batch, started)
+
+
+def profile(trainer: Trainer, batches: Iterator[Batch]) -> None:
     """Print the costliest operators of a few steps."""
     with torch.profiler.profile() as profiler:
-        for batch in batches:
-            trainer._step(batch)
+        take_steps(trainer, batches, 10)
     print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=20, max_name_column_width=40))
 
 

@@ -23,7 +23,15 @@ def greedy_decode(log_probs: npt.NDArray[np.floating], blank_id: int) -> list[in
     [0, 0, 1]
     """
     check_log_probs(log_probs, blank_id)
-    labels = log_probs.argmax(axis=1)
+    return collapse(log_probs.argmax(axis=1), blank_id)
+
+
+def collapse(labels: npt.NDArray[np.int64], blank_id: int) -> list[int]:
+    """Merge repeats of a path `(T,)` and drop its blanks.
+
+    >>> collapse(np.array([0, 0, 2, 0, 1, 1]), blank_id=2)
+    [0, 0, 1]
+    """
     token_ids: list[int] = labels[_token_starts(labels, blank_id)].tolist()
     return token_ids
 

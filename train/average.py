@@ -22,7 +22,7 @@ from silero_like.model.encoder import Recognizer
 from train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from train.config import Recipe, build
 from train.dataset import load_dataset
-from train.evaluation import evaluate_model, print_examples
+from train.evaluation import evaluate_model, format_examples
 
 
 def average_checkpoints(checkpoints: Sequence[Checkpoint], *, command: str = "") -> Checkpoint:
@@ -71,7 +71,7 @@ def main(out: Path, paths: tuple[str, ...]) -> None:
         model.load_state_dict(mean.average)
         evaluation, scored = evaluate_model(model, data, name=mean.recipe["name"])
         write_checkpoint(out, dataclasses.replace(mean, metrics=evaluation.to_dict()))
-        print_examples(evaluation, scored)
+        click.echo("\n".join(format_examples(evaluation, scored)), err=True)
     except SileroLikeError as error:
         raise click.ClickException(str(error)) from error
 

@@ -1,22 +1,25 @@
-"""From manifests to padded batches, prepared ahead of the training step by a thread."""
+"""From utterances to padded batches, prepared ahead of the training step by threads."""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from data.augment import change_speed, random_gain
+from data.augment import Augmentation, EffectsBank, augment_waveform, change_speed
 from data.manifest import Utterance
-from silero_like.audio import SAMPLE_RATE, load_audio
-from silero_like.errors import AudioError
-from train.config import AugmentConfig
+from data.store import AudioStore
+from silero_like.audio import SAMPLE_RATE
 from train.sampler import Draw
+
+Task = TypeVar("Task")
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,16 @@ class Example:
     """A training utterance with its labels."""
 
     utterance: Utterance
+    text: str
+    """Normalised."""
     token_ids: tuple[int, ...]
+    is_replay: bool = False
+    """Whether it comes from an old domain that fine-tuning replays."""
+
+    @property
+    def domain(self) -> str:
+        """What it is drawn by: its domain; replayed ones are told apart."""
+        return f"{self.utterance.domain} (replay)" if self.is_replay else self.utterance.domain
 
 
 @dataclass(frozen=True)
@@ -40,68 +52,68 @@ class Batch:
     label_lengths: torch.Tensor
     """int64 `(B,)`."""
     indices: tuple[int, ...]
-    """Positions of the utterances in the training set."""
+    """Positions of the utterances in the training set; empty when nothing could be read."""
+    audio_s: float
+    """Seconds of audio, padding not counted."""
+    n_labels: int
+    """sum L."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on `device`."""
-        return Batch(
-            self.waveform.to(device),
-            self.lengths.to(device),
-            self.labels.to(device),
-            self.label_lengths.to(device),
-            self.indices,
+        if device.type == "cpu":
+            return self
+        return replace(
+            self,
+            waveform=self.waveform.to(device, non_blocking=True),
+            lengths=self.lengths.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+            label_lengths=self.label_lengths.to(device, non_blocking=True),
         )
 
-    @property
-    def audio_s(self) -> float:
-        """Seconds of audio, padding not counted."""
-        return int(self.lengths.sum()) / SAMPLE_RATE
+    def halves(self) -> tuple[Batch, Batch]:
+        """Cut the batch in two, for when it does not fit the memory."""
+        middle, cut = len(self.lengths) // 2, int(self.label_lengths[: len(self.lengths) // 2].sum())
+        return self._part(slice(None, middle), slice(None, cut)), self._part(slice(middle, None), slice(cut, None))
 
-
-@dataclass
-class AudioCache:
-    """Decoded audio in memory as int16, up to a bound; what does not fit is decoded each time."""
-
-    max_bytes: int
-    stored: dict[int, npt.NDArray[np.int16]] = field(default_factory=dict)
-    n_bytes: int = 0
-    unreadable: dict[int, str] = field(default_factory=dict)
-
-    def load(self, index: int, utterance: Utterance) -> npt.NDArray[np.float32] | None:
-        """Return float32 `(N,)`, or None (counted in `unreadable`) when the audio cannot be read."""
-        if index in self.stored:
-            return _to_float(self.stored[index])
-        if index in self.unreadable:
-            return None
-        try:
-            waveform = load_audio(utterance.audio_path, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
-        except AudioError as error:
-            self.unreadable[index] = str(error)
-            return None
-        quantized = np.clip(np.rint(waveform * 32768), -32768, 32767).astype(np.int16)
-        if self.n_bytes + quantized.nbytes <= self.max_bytes:
-            self.stored[index] = quantized
-            self.n_bytes += quantized.nbytes
-        return _to_float(quantized)
+    def _part(self, rows: slice, labels: slice) -> Batch:
+        lengths = self.lengths[rows]
+        waveform = self.waveform[rows, : int(lengths.max())]
+        samples, token_ids = int(lengths.sum()), self.labels[labels]
+        return Batch(
+            waveform, lengths, token_ids, self.label_lengths[rows], self.indices[rows],
+            samples / SAMPLE_RATE, len(token_ids),
+        )  # fmt: skip
 
 
 def collate(
     waveforms: Sequence[npt.NDArray[np.float32]], labels: Sequence[Sequence[int]], indices: Sequence[int]
 ) -> Batch:
     """Pad float32 `(N,)` waveforms with zeros into one batch."""
-    lengths = torch.tensor([len(w) for w in waveforms], dtype=torch.int64)
-    padded = np.zeros((len(waveforms), max((len(w) for w in waveforms), default=0)), np.float32)
+    lengths = [len(waveform) for waveform in waveforms]
+    padded = np.zeros((len(waveforms), max(lengths, default=0)), np.float32)
     for row, waveform in enumerate(waveforms):
         padded[row, : len(waveform)] = waveform
-    flat = torch.tensor([token for row in labels for token in row], dtype=torch.int64)
-    label_lengths = torch.tensor([len(row) for row in labels], dtype=torch.int64)
-    return Batch(torch.from_numpy(padded), lengths, flat, label_lengths, tuple(indices))
+    flat = [token for row in labels for token in row]
+    return Batch(
+        waveform=torch.from_numpy(padded),
+        lengths=torch.tensor(lengths, dtype=torch.int64),
+        labels=torch.tensor(flat, dtype=torch.int64),
+        label_lengths=torch.tensor([len(row) for row in labels], dtype=torch.int64),
+        indices=tuple(indices),
+        audio_s=sum(lengths) / SAMPLE_RATE,
+        n_labels=len(flat),
+    )
 
 
 def make_batch(
-    draws: Sequence[Draw], examples: Sequence[Example], cache: AudioCache, augment: AugmentConfig, seed: tuple[int, ...]
+    draws: Sequence[Draw],
+    examples: Sequence[Example],
+    store: AudioStore,
+    augmentation: Augmentation,
+    bank: EffectsBank | None,
+    seed: tuple[int, ...],
 ) -> Batch:
-    """Load, speed-perturb and scale the utterances of a batch; unreadable ones are left out and counted.
+    """Load and augment the utterances of a batch; unreadable ones are left out and counted.
 
     A batch of which nothing can be read becomes a moment of silence without labels, so that the other ranks of a run,
     which step together, are not kept waiting.
@@ -110,11 +122,11 @@ def make_batch(
     waveforms, labels, indices = [], [], []
     for draw in draws:
         example = examples[draw.index]
-        waveform = cache.load(draw.index, example.utterance)
+        waveform = store.load(draw.index, example.utterance)
         if waveform is None:
             continue
-        waveform = random_gain(change_speed(waveform, draw.speed, SAMPLE_RATE), augment.gain_db, generator)
-        waveforms.append(waveform)
+        waveform = change_speed(waveform, draw.speed, SAMPLE_RATE)
+        waveforms.append(augment_waveform(waveform, augmentation, bank, generator))
         labels.append(example.token_ids)
         indices.append(draw.index)
     if not waveforms:
@@ -122,40 +134,16 @@ def make_batch(
     return collate(waveforms, labels, indices)
 
 
-def prefetch(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
-    """Run an iterator of batches in a thread that stays `depth` batches ahead; its errors are raised here."""
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=depth)
-    stop = threading.Event()
-
-    def put(item: Batch | BaseException | None) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def work() -> None:
-        try:
-            for batch in batches:
-                if not put(batch):
-                    return
-            put(None)
-        except BaseException as error:  # noqa: BLE001 - handed to the training thread, which raises it
-            put(error)
-
-    thread = threading.Thread(target=work, daemon=True, name="batch-loader")
-    thread.start()
+def load_ahead(tasks: Iterable[Task], load: Callable[[Task], Loaded], *, depth: int, workers: int) -> Iterator[Loaded]:
+    """Yield `load(task)` of every task in order, worked on by threads that stay up to `depth` tasks ahead."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="batch-loader")
+    pending: deque[Future[Loaded]] = deque()
     try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        for task in tasks:
+            pending.append(pool.submit(load, task))
+            if len(pending) > depth:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        stop.set()
-        thread.join(timeout=10)
-
-
-def _to_float(quantized: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-    return quantized.astype(np.float32) / np.float32(32768)
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from silero_like.errors import ConfigError
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
+ABOUT = ("model_config", "recipe", "provenance", "scaler", "metrics", "feed")
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,6 @@ class Progress:
     """Where a run stands."""
 
     step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    """Batches of this epoch already learned from."""
     audio_s: float = 0.0
     """Seconds of audio learned from, all processes."""
     train_s: float = 0.0
@@ -40,6 +38,8 @@ class Progress:
     """Lowest micro-averaged dev CER so far."""
     skipped_steps: int = 0
     """Steps left out because loss or gradient was not finite."""
+    blank_steps: int = 0
+    """Steps in a row, up to now, whose whole output was blank."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ class Checkpoint:
     """State of the fp16 loss scaler; empty without one."""
     metrics: dict[str, Any]
     """Evaluation of the averaged weights, when this checkpoint was evaluated."""
+    feed: dict[str, Any]
+    """State of sampler and curriculum, plain values."""
+    feed_tensors: dict[str, Tensor]
+    """State of sampler and curriculum, tensors."""
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -67,8 +71,9 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {f"model.{name}": value for name, value in checkpoint.model.items()}
     tensors |= {f"average.{name}": value for name, value in checkpoint.average.items()}
     tensors |= {f"optimizer.{name}": value for name, value in checkpoint.optimizer.items()}
+    tensors |= {f"feed.{name}": value for name, value in checkpoint.feed_tensors.items()}
     tensors["tokenizer"] = torch.frombuffer(bytearray(checkpoint.tokenizer), dtype=torch.uint8)
-    about = {name: getattr(checkpoint, name) for name in ("model_config", "recipe", "provenance", "scaler", "metrics")}
+    about = {name: getattr(checkpoint, name) for name in ABOUT}
     about |= {"format": CHECKPOINT_FORMAT, "progress": dataclasses.asdict(checkpoint.progress)}
     payload = save(
         {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, {"about": json.dumps(about)}
@@ -98,9 +103,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ConfigError(f"{path}: no such checkpoint") from error
     except (SafetensorError, KeyError, OSError, ValueError) as error:
         raise ConfigError(f"{path}: not a checkpoint of this project, or a damaged one: {error}") from error
-    if about["format"] > CHECKPOINT_FORMAT:
+    if about["format"] != CHECKPOINT_FORMAT:
         raise ConfigError(
-            f"{path}: checkpoint format {about['format']}, this version reads up to {CHECKPOINT_FORMAT}: upgrade"
+            f"{path}: checkpoint format {about['format']}, this version reads {CHECKPOINT_FORMAT}: "
+            "use the version that wrote it, for example to export it as a bundle"
         )
     return Checkpoint(
         model=_with_prefix(tensors, "model."),
@@ -108,23 +114,28 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         optimizer=_with_prefix(tensors, "optimizer."),
         tokenizer=tensors["tokenizer"].numpy().tobytes(),
         progress=Progress(**about["progress"]),
-        **{name: about[name] for name in ("model_config", "recipe", "provenance", "scaler", "metrics")},
+        feed_tensors=_with_prefix(tensors, "feed."),
+        **{name: about[name] for name in ABOUT},
     )
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[torch.nn.Parameter, str]) -> dict[str, Tensor]:
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, torch.nn.Parameter]
+) -> dict[str, Tensor]:
     """Flatten the optimizer's state to `KEY.PARAMETER_NAME` tensors."""
     return {
-        f"{key}.{name}": value for parameter, name in names.items() for key, value in optimizer.state[parameter].items()
+        f"{key}.{name}": value
+        for name, parameter in parameters.items()
+        for key, value in optimizer.state[parameter].items()
     }
 
 
 def restore_optimizer(
-    optimizer: torch.optim.Optimizer, names: Mapping[torch.nn.Parameter, str], tensors: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, torch.nn.Parameter], tensors: Mapping[str, Tensor]
 ) -> None:
     """Put flattened state back."""
     keys = sorted({name.partition(".")[0] for name in tensors})
-    for parameter, name in names.items():
+    for name, parameter in parameters.items():
         state = {key: tensors[f"{key}.{name}"] for key in keys}
         optimizer.state[parameter] = {
             key: value if key == "step" else value.to(parameter.device) for key, value in state.items()

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from data.augment import AugmentConfig
 from silero_like.errors import ConfigError
 
 Config = TypeVar("Config")
@@ -27,6 +28,8 @@ class DataConfig:
     """Training manifests, relative to `root`."""
     dev: list[str]
     """Manifests measured during training; never learned from."""
+    replay: list[str] = field(default_factory=list)
+    """Fine-tuning: training manifests of the old domains, drawn with the share `finetune.replay`."""
     lang: str = "en"
     """Text normaliser."""
     min_duration_s: float = 0.1
@@ -58,21 +61,79 @@ class ArchitectureConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
-    """How the same utterance is made different each time."""
+class SamplingConfig:
+    """How often each domain is drawn."""
 
-    speeds: list[float] = field(default_factory=lambda: [0.9, 1.0, 1.1])
-    """Speed (and pitch) factors, drawn with equal probability."""
-    gain_db: float = 10.0
-    """Uniform random gain of plus or minus this many decibels."""
-    frequency_masks: int = 2
-    """SpecAugment: masks over mel bins."""
-    frequency_mask_bins: int = 20
-    """Widest frequency mask."""
-    time_masks_per_s: float = 0.6
-    """SpecAugment: masks over time, as a rate, so that short and long utterances are treated alike."""
-    time_mask_frames: int = 25
-    """Longest time mask, in frames of 10 ms."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Relative probability of every domain; empty leaves it to `temperature`."""
+    temperature: float | None = None
+    """A domain's share is its number of utterances ** (1 / temperature): 1 draws as the data lies, null all equally."""
+    round_batches: int = 50
+    """Batches drawn at a time; the curriculum moves between rounds."""
+
+    def __post_init__(self) -> None:
+        _require(all(w > 0 for w in self.weights.values()), f"sampling.weights must be positive, got {self.weights}")
+        _require(
+            self.temperature is None or self.temperature > 0,
+            f"sampling.temperature must be positive, or null for equal shares, got {self.temperature}",
+        )
+        _require(self.round_batches > 0, f"sampling.round_batches must be positive, got {self.round_batches}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurriculumConfig:
+    """Which utterances are drawn: neither too hard too early nor too easy for long."""
+
+    enabled: bool = True
+    """Off admits every utterance at all times."""
+    target_cer: float = 0.10
+    """Running CER of the training batches that the curriculum holds."""
+    targets: dict[str, float] = field(default_factory=dict)
+    """Other targets by domain, for example 0.05 for a clean one."""
+    gain: float = 1.0
+    """How fast the window moves: change of its level a round for each unit of CER off target."""
+    narrowest: float = 0.4
+    """Smallest share of a domain that is admitted."""
+    open_by: float = 0.3
+    """Share of the run after which a domain that never reached its target admits everything."""
+    least_share: float = 0.2
+    """How far the share of a domain falls that stays below target: at most to this fraction."""
+
+    def __post_init__(self) -> None:
+        for name, target in {"target_cer": self.target_cer, **self.targets}.items():
+            _require(0 < target < 1, f"curriculum target {name} must lie between 0 and 1, got {target}")
+        for key in ("narrowest", "open_by", "least_share"):
+            _require(0 < getattr(self, key) <= 1, f"curriculum.{key} must lie in (0, 1], got {getattr(self, key)}")
+        _require(self.gain > 0, f"curriculum.gain must be positive, got {self.gain}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """Going on from a trained model."""
+
+    init: str | None = None
+    """Bundle folder or checkpoint to start from; `silero-like finetune` sets it."""
+    replay: float = 0.5
+    """Share of the draws that come from `data.replay`; without such manifests nothing is replayed."""
+    vocabulary: str = "keep"
+    """keep the tokenizer of `init`, or replace it (the CTC heads then start anew)."""
+    layer_lr_decay: float = 1.0
+    """Learning rate of each layer relative to the one above it; 1 treats all alike."""
+    freeze: list[str] = field(default_factory=list)
+    """Beginnings of parameter names that stay as they are, for example [stem, conv_blocks.0]."""
+    drop_conv_blocks: int = 0
+    """Convolution blocks taken away from the end of their stack."""
+    drop_attention_blocks: int = 0
+    """Transformer blocks taken away from the end of their stack."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.replay < 1, f"finetune.replay must lie in [0, 1), got {self.replay}")
+        _require(
+            self.vocabulary in ("keep", "replace"), f"finetune.vocabulary: keep or replace, got {self.vocabulary!r}"
+        )
+        _require(0 < self.layer_lr_decay <= 1, f"finetune.layer_lr_decay must lie in (0, 1], got {self.layer_lr_decay}")
+        for key in ("drop_conv_blocks", "drop_attention_blocks"):
+            _require(getattr(self, key) >= 0, f"finetune.{key} must not be negative, got {getattr(self, key)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +173,19 @@ class LoopConfig:
     keep_every: int = 0
     """Steps between checkpoints that are kept as step-N.safetensors, for averaging; 0 keeps none."""
     prefetch_batches: int = 8
-    """Batches prepared ahead by the loader thread."""
+    """Batches prepared ahead by the loader threads."""
+    workers: int = 1
+    """Loader threads; more for a GPU or strong augmentation."""
     threads: int = 0
     """Compute threads per process; 0 leaves PyTorch's default."""
+    compile: bool = False
+    """Compile the encoder with torch.compile (needs a C++ compiler on a CPU)."""
+    blank_warning_steps: int = 1000
+    """Steps of nothing but blanks after which the log says what to try."""
+    tensorboard: bool = True
+    """Write TensorBoard files when the package is installed."""
+    bundle: bool = True
+    """Export the best weights as a bundle when the run ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +215,9 @@ class Recipe:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     card: CardConfig = field(default_factory=CardConfig)
 
@@ -151,8 +225,8 @@ class Recipe:
         _require(self.loop.precision in ("bf16", "fp16", "fp32"), f"loop.precision: unknown {self.loop.precision!r}")
         _require(self.loop.batch_s > 0, f"loop.batch_s must be positive, got {self.loop.batch_s}")
         _require(bool(self.data.train), "data.train is empty: name at least one manifest")
-        _require(all(speed > 0 for speed in self.augment.speeds), "augment.speeds must be positive")
-        _require(bool(self.augment.speeds), "augment.speeds is empty: use [1.0] for no speed perturbation")
+        for key in ("log_every", "eval_every", "checkpoint_every", "prefetch_batches", "workers"):
+            _require(getattr(self.loop, key) > 0, f"loop.{key} must be positive, got {getattr(self.loop, key)}")
         _require(self.optimizer.total_steps > 0, "optimizer.total_steps must be positive")
 
     @property
@@ -201,11 +275,13 @@ def build(kind: type[Config], values: Any, where: str) -> Config:
 def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type, hint), value, where)
+    if hint is Any:
+        return value
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is list and isinstance(value, list):
         return [_convert(arguments[0], item, where) for item in value]
     if origin is dict and isinstance(value, dict):
-        return value
+        return {str(key): _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if origin in (types.UnionType, typing.Union):
         return None if value is None else _convert(arguments[0], value, where)
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.augment import resolve
 from data.manifest import Utterance, read_manifest
 from data.text import Normalizer, get_normalizer
 from silero_like.audio import load_audio
@@ -50,25 +51,26 @@ def load_dataset(recipe: Recipe, tokenizer_model: bytes | None = None, *, work_d
     """
     left_out: Counter[str] = Counter()
     hashes: dict[str, str] = {}
-    train = _read(recipe, recipe.data.train, hashes, left_out)
+    new = _read(recipe, recipe.data.train, hashes, left_out)
+    old = _read(recipe, recipe.data.replay, hashes, left_out)
     dev = _read(recipe, recipe.data.dev, hashes, Counter())
     normalizer = get_normalizer(recipe.data.lang)
-    texts = [normalizer(utterance.text) for utterance in train]
+    texts = [normalizer(utterance.text) for utterance in [*new, *old]]
     tokenizer_model = tokenizer_model or _tokenizer_model(recipe, texts, work_dir)
     tokenizer = Tokenizer(tokenizer_model)
     examples = []
-    for utterance, text in zip(train, texts, strict=True):
+    for number, (utterance, text) in enumerate(zip([*new, *old], texts, strict=True)):
         token_ids = tuple(tokenizer.encode(text)) if text else ()
         reason = _unusable(recipe, utterance.duration_s, token_ids)
         if reason:
             left_out[reason] += 1
         else:
-            examples.append(Example(utterance, token_ids))
+            examples.append(Example(utterance, text, token_ids, is_replay=number >= len(new)))
     if not examples:
         raise ConfigError(f"no usable training utterance in {', '.join(recipe.data.train)}: {dict(left_out)}")
     hours: defaultdict[str, float] = defaultdict(float)
     for example in examples:
-        hours[example.utterance.domain] += example.utterance.duration_s / 3600
+        hours[example.domain] += example.utterance.duration_s / 3600
     rounded = {domain: round(value, 3) for domain, value in hours.items()}
     return Dataset(tuple(examples), tuple(dev), tokenizer, tokenizer_model, normalizer, dict(left_out), hashes, rounded)
 
@@ -100,7 +102,7 @@ def _unusable(recipe: Recipe, duration_s: float, token_ids: tuple[int, ...]) -> 
         return f"shorter than {recipe.data.min_duration_s} s"
     if duration_s > recipe.data.max_duration_s:
         return f"longer than {recipe.data.max_duration_s} s"
-    if n_frames_needed(token_ids) > duration_s / max(recipe.augment.speeds) / FRAME_S:
+    if n_frames_needed(token_ids) > duration_s / max(resolve(recipe.augment).speeds) / FRAME_S:
         return "more labels than frames"
     return None
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 
 class Group:
@@ -21,13 +24,35 @@ class Group:
         if self.world_size > 1:
             dist.init_process_group("nccl" if on_gpu else "gloo")
 
-    def sum(self, value: float) -> float:
-        """Return the sum of a number over all processes."""
+    def average_gradients(self, parameters: Iterable[Tensor], numbers: Sequence[float]) -> list[float]:
+        """Average the gradients over all processes, in place, and return the sums of a few numbers.
+
+        One message carries everything. It is sent after the whole backward pass, not during it, so that a process
+        may split a batch that does not fit its memory without the others noticing.
+        """
         if self.world_size == 1:
-            return value
-        total = torch.tensor(value, dtype=torch.float64, device=self.device)
-        dist.all_reduce(total)
-        return float(total)
+            return list(numbers)
+        gradients = []
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        extra = torch.tensor(list(numbers), dtype=torch.float32, device=self.device)
+        message = torch.cat([*(gradient.flatten() for gradient in gradients), extra])
+        dist.all_reduce(message)
+        sums = message[-len(numbers) :].tolist() if numbers else []
+        message /= self.world_size
+        parts = torch.split(message, [*(gradient.numel() for gradient in gradients), len(numbers)])
+        torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=False)])
+        return sums
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every process's value, in order of rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
 
     def barrier(self) -> None:
         """Wait for all processes."""

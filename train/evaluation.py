@@ -48,11 +48,11 @@ def evaluate_model(model: Recognizer, data: Dataset, *, name: str) -> tuple[Eval
     return evaluation, scored
 
 
-def print_examples(evaluation: Evaluation, scored: Sequence[Scored], n_examples: int = 5) -> None:
-    """Print the domain table and a few references with their hypotheses, spread over the dev set."""
-    print(format_table(evaluation), file=sys.stderr)
-    for item in scored[:: max(1, len(scored) // n_examples)][:n_examples]:
-        print(f"  [{item.domain}] {item.reference}\n    -> {item.hypothesis}", file=sys.stderr, flush=True)
+def format_examples(evaluation: Evaluation, scored: Sequence[Scored], n_examples: int = 5) -> tuple[str, str]:
+    """Return the domain table, and a few references with their hypotheses, spread over the dev set."""
+    chosen = scored[:: max(1, len(scored) // n_examples)][:n_examples]
+    examples = "\n".join(f"  [{item.domain}] {item.reference}\n    -> {item.hypothesis}" for item in chosen)
+    return format_table(evaluation), examples
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
 """The training loop.
 
 One process: `silero-like train RECIPE` or `python -m train RECIPE`.
-Two GPUs (or two CPU processes): `torchrun --nproc-per-node 2 -m train RECIPE`.
+Two GPUs (or two CPU processes): `torchrun --nproc-per-node 2 -m train RECIPE`. Several machines: docs/training.md.
 
 Rank 0 writes checkpoints and log. A run that is started again in the same output folder resumes from `last.safetensors`
 and, on a CPU with the same number of threads, ends with the same bits as one that was never interrupted.
@@ -10,27 +10,25 @@ and, on a CPU with the same number of threads, ends with the same bits as one th
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import platform
-import sys
+import signal
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 import silero_like
 from silero_like.errors import ConfigError
-from silero_like.model.config import ModelConfig, preset
 from silero_like.model.encoder import Recognizer
-from silero_like.tokenizer import Tokenizer
-from train.batches import AudioCache, Batch, make_batch, prefetch
+from train.batches import Batch
 from train.checkpoint import (
     Checkpoint,
     Progress,
@@ -42,220 +40,253 @@ from train.checkpoint import (
 from train.config import Recipe
 from train.dataset import Dataset, feature_samples, load_dataset
 from train.distributed import Group
-from train.evaluation import evaluate_model, print_examples
-from train.memory import keep_freed_memory
-from train.objective import Objective
-from train.sampler import epoch_batches
-
-
-@dataclass
-class Timers:
-    """Seconds spent since the last log line, and what was learned meanwhile."""
-
-    wait_s: float = 0.0
-    clip_s: float = 0.0
-    step_s: float = 0.0
-    audio_s: float = 0.0
-    losses: list[float] = field(default_factory=list)
-    grad_norms: list[float] = field(default_factory=list)
+from train.evaluation import evaluate_model, format_examples
+from train.feed import Feed
+from train.finish import finish
+from train.memory import estimate_memory, keep_freed_memory
+from train.objective import Learned, Objective
+from train.start import make_model, parameter_groups, read_source
+from train.telemetry import BLANK_ADVICE, Telemetry, Timers
 
 
 class Trainer:
     """A run: its model, optimizer, data and position."""
 
     def __init__(self, recipe: Recipe, *, command: str = "") -> None:
-        self.recipe = recipe
-        self.command = command
-        self.group = Group()
         keep_freed_memory()
+        self.recipe, self.command = recipe, command
+        self.group = Group()
         if recipe.loop.threads:
             torch.set_num_threads(recipe.loop.threads)
         self.output_dir = Path(recipe.output_dir)
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        self.checkpoint = self._last_checkpoint()
-        self.data = self._load_data()
-        self.model = self._make_model().to(self.group.device)
+        last = self.output_dir / "last.safetensors"
+        checkpoint = read_checkpoint(last) if last.exists() else None
+        self.telemetry = Telemetry(self.output_dir, active=self.group.rank == 0, tensorboard=recipe.loop.tensorboard)
+        self.data, self.model = self._data_and_model(checkpoint)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.names = {parameter: name for name, parameter in self.model.named_parameters()}
-        self.optimizer = self._make_optimizer()
+        self.groups = parameter_groups(self.model, recipe.optimizer, recipe.finetune)
+        self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self.optimizer = torch.optim.AdamW(self.groups, lr=recipe.optimizer.peak_lr, betas=(0.9, 0.98), fused=True)
         self.scaler = torch.amp.GradScaler(self.group.device.type, enabled=recipe.loop.precision == "fp16")
-        self.progress = Progress()
-        self.metrics: dict[str, Any] = {}
-        if self.checkpoint:
-            self._restore(self.checkpoint)
-        objective = Objective(
+        self.feed = Feed(recipe, self.data, self.group)
+        self.objective = Objective(
             self.model,
             inner_weight=recipe.optimizer.inner_ctc_weight,
             precision=recipe.loop.precision,
-            augment=recipe.augment,
+            augmentation=self.feed.augmentation,
+            compiled=recipe.loop.compile,
         )
-        self.objective = DistributedDataParallel(objective) if self.group.world_size > 1 else objective
-        self.cache = AudioCache(int(recipe.data.cache_gb * 1e9 / self.group.world_size))
-        self.timers = Timers()
+        self.progress, self.metrics, self.timers = Progress(), {}, Timers()  # type: ignore[var-annotated]
+        self.save_failed = False
+        if checkpoint:
+            self._restore(checkpoint)
 
     def run(self) -> None:
         """Train until `total_steps`, logging, evaluating and writing checkpoints on the way."""
         self._announce()
-        batches = prefetch(self._batches(), self.recipe.loop.prefetch_batches)
-        total = self.recipe.optimizer.total_steps
-        while self.progress.step < total:
-            started = time.perf_counter()
-            batch = next(batches)
-            self.timers.wait_s += time.perf_counter() - started
-            self._step(batch)
-            self._advance(batch, time.perf_counter() - started)
-            step = self.progress.step
-            if step % self.recipe.loop.log_every == 0 or step == total:
-                self._log()
-            if step % self.recipe.loop.eval_every == 0 or step == total:
-                self._evaluate()
-            if step % self.recipe.loop.checkpoint_every == 0 or step == total:
-                self._save("last.safetensors")
-            if self.recipe.loop.keep_every and step % self.recipe.loop.keep_every == 0:
-                self._save(f"step-{step}.safetensors")
+        loop, total = self.recipe.loop, self.recipe.optimizer.total_steps
+        if self.recipe.finetune.init and self.progress.step == 0:
+            self._evaluate()
+        batches = self.feed.batches(self.progress.step)
+        with _stop_signal() as stopped:
+            stop = False
+            while self.progress.step < total and not stop:
+                started = time.perf_counter()
+                batch = next(batches)
+                self.timers.wait_s += time.perf_counter() - started
+                stop = self._step(batch, started, stop=bool(stopped))
+                step = self.progress.step
+                if step % loop.log_every == 0 or step == total:
+                    self._log()
+                if step % loop.eval_every == 0 or step == total:
+                    self._evaluate()
+                if step % loop.checkpoint_every == 0 or step == total or stop:
+                    self._save("last.safetensors")
+                if loop.keep_every and step % loop.keep_every == 0:
+                    self._save(f"step-{step}.safetensors")
         batches.close()  # type: ignore[attr-defined]
-        self._report_unreadable()
-        self.group.close()
+        self._end(finished=self.progress.step >= total)
 
-    def _step(self, batch: Batch) -> None:
-        """One update; a step whose loss or gradient is not finite is skipped and counted."""
-        step, optimizer = self.progress.step, self.recipe.optimizer
-        lr = learning_rate(step, optimizer.peak_lr, optimizer.warmup_steps, optimizer.total_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        torch.manual_seed(hash((self.recipe.seed, step, self.group.rank)) % 2**63)  # dropout: a function of the step
-        generator = np.random.default_rng((self.recipe.seed, step, self.group.rank))
-        loss = self.objective(batch.to(self.group.device), generator)
-        self.scaler.scale(loss).backward()
-        started = time.perf_counter()
+    def _step(self, batch: Batch, started: float, *, stop: bool = False) -> bool:
+        """Take one step; return whether any process was asked to stop."""
+        learned, split = self._backward(batch)
+        audio_s, stops, splits = self.group.average_gradients(
+            self.parameters.values(), (batch.audio_s, float(stop), float(split))
+        )
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), optimizer.clip_norm, foreach=True)
-        self.timers.clip_s += time.perf_counter() - started
-        if bool(torch.isfinite(norm)):
+        clip_started = time.perf_counter()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.optimizer.clip_norm, foreach=True)
+        finite = bool(torch.isfinite(norm))
+        self.timers.clip_s += time.perf_counter() - clip_started
+        if finite:
+            self._set_learning_rate()
             self.scaler.step(self.optimizer)
             self._update_average()
-            self.timers.losses.append(float(loss.detach()))
+            self.timers.losses.append(float(learned.loss))
             self.timers.grad_norms.append(float(norm))
         else:
-            self.progress = dataclasses.replace(self.progress, skipped_steps=self.progress.skipped_steps + 1)
+            self._skip(batch, float(learned.loss))
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        if splits:
+            self._lower_budget()
+        self._observe(batch, learned)
+        self._advance(audio_s, started)
+        return stops > 0
+
+    def _backward(self, batch: Batch) -> tuple[Learned, bool]:
+        """Compute gradients; a batch that does not fit the GPU's memory is halved as often as it takes."""
+        step, seed, rank = self.progress.step, self.recipe.seed, self.group.rank
+        pieces = [batch]
+        while True:
+            torch.manual_seed(hash((seed, step, rank)) % 2**63)  # dropout: a function of the step
+            generator = np.random.default_rng((seed, step, rank))
+            try:
+                parts = [self._piece(piece, piece.n_labels / max(1, batch.n_labels), generator) for piece in pieces]
+                return _joined(parts), len(pieces) > 1
+            except torch.OutOfMemoryError as error:
+                self.optimizer.zero_grad(set_to_none=True)
+                if all(len(piece.lengths) == 1 for piece in pieces):
+                    longest_s = max(piece.audio_s for piece in pieces)
+                    raise ConfigError(
+                        f"one utterance of {longest_s:.1f} s does not fit the memory: lower data.max_duration_s, or "
+                        "take a smaller model.preset"
+                    ) from error
+            if self.group.device.type == "cuda":
+                torch.cuda.empty_cache()
+            pieces = [half for piece in pieces for half in piece.halves()]
+
+    def _piece(self, piece: Batch, share: float, generator: np.random.Generator) -> Learned:
+        learned: Learned = self.objective(piece.to(self.group.device), generator)
+        self.scaler.scale(learned.loss * share if share != 1 else learned.loss).backward()  # type: ignore[no-untyped-call]
+        return Learned(learned.loss.detach() * share, learned.labels, learned.lengths)
+
+    def _set_learning_rate(self) -> None:
+        optimizer = self.recipe.optimizer
+        rate = learning_rate(self.progress.step, optimizer.peak_lr, optimizer.warmup_steps, optimizer.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["lr_scale"]
 
     def _update_average(self) -> None:
         """Move the averaged weights, faster at first: decay min(ema_decay, (1 + step) / (10 + step))."""
         step = self.progress.step
         decay = min(self.recipe.optimizer.ema_decay, (1 + step) / (10 + step))
-        current = {name: value.detach() for name, value in self.model.named_parameters()}
-        averages = [self.average[name] for name in current]
-        torch._foreach_lerp_(averages, list(current.values()), 1 - decay)
+        averages = [self.average[name] for name in self.parameters]
+        torch._foreach_lerp_(averages, [value.detach() for value in self.parameters.values()], 1 - decay)
 
-    def _advance(self, batch: Batch, elapsed_s: float) -> None:
-        audio_s = self.group.sum(batch.audio_s)
+    def _skip(self, batch: Batch, loss: float) -> None:
+        """Count a step whose loss or gradient is not finite, and name the utterances of the batch."""
+        self.progress = dataclasses.replace(self.progress, skipped_steps=self.progress.skipped_steps + 1)
+        mine = [str(self.data.examples[index].utterance.audio_path) for index in batch.indices]
+        ranks = self.group.gather((math.isfinite(loss), mine))
+        bad = [paths for is_finite, paths in ranks if not is_finite] or [paths for _, paths in ranks]
+        names = [path for paths in bad for path in paths]
+        self.telemetry.event("skipped", step=self.progress.step, utterances=names)
+        self.telemetry.say(
+            f"step {self.progress.step}: loss or gradient is not finite, skipped; {len(names)} utterances: "
+            f"{', '.join(names[:3])}{', ... (all in log.jsonl)' if len(names) > 3 else ''}"
+        )
+
+    def _lower_budget(self) -> None:
+        """Make all later batches smaller, once."""
+        if self.feed.batch_s == self.recipe.loop.batch_s:
+            self.feed.lower_budget()
+            self.telemetry.event("out_of_memory", step=self.progress.step, batch_s=self.feed.batch_s)
+            self.telemetry.say(
+                f"step {self.progress.step}: out of GPU memory; the batch was split, and loop.batch_s is "
+                f"{self.feed.batch_s:.0f} instead of {self.recipe.loop.batch_s:.0f} from the next round on"
+            )
+
+    def _observe(self, batch: Batch, learned: Learned) -> None:
+        """Let the curriculum see what the model read, and warn of a model that reads nothing."""
+        started = time.perf_counter()
+        empty = self.feed.done(batch, learned.labels, learned.lengths)
+        self.timers.empty.append(empty)
+        blank_steps = self.progress.blank_steps + 1 if empty == 1 else 0
+        self.progress = dataclasses.replace(self.progress, blank_steps=blank_steps)
+        if blank_steps and blank_steps % self.recipe.loop.blank_warning_steps == 0:
+            self.telemetry.event("only_blanks", step=self.progress.step, steps=blank_steps)
+            self.telemetry.say(f"warning: nothing but blanks for {blank_steps} steps; {BLANK_ADVICE}")
+        self.timers.curriculum_s += time.perf_counter() - started
+
+    def _advance(self, audio_s: float, started: float) -> None:
+        elapsed_s = time.perf_counter() - started
         self.timers.audio_s += audio_s
         self.timers.step_s += elapsed_s
         self.progress = dataclasses.replace(
             self.progress,
             step=self.progress.step + 1,
-            batch=self.progress.batch + 1,
             audio_s=self.progress.audio_s + audio_s,
             train_s=self.progress.train_s + elapsed_s,
         )
-        if self.progress.batch >= self._n_batches(self.progress.epoch):
-            self.progress = dataclasses.replace(self.progress, epoch=self.progress.epoch + 1, batch=0)
-
-    def _batches(self) -> Iterator[Batch]:
-        """Yield batches from the current position on, without end."""
-        epoch, first = self.progress.epoch, self.progress.batch
-        while True:
-            for number, draws in enumerate(self._plan(epoch)[first:], start=first):
-                seed = (self.recipe.seed, epoch, number, self.group.rank)
-                yield make_batch(draws, self.data.examples, self.cache, self.recipe.augment, seed)
-            epoch, first = epoch + 1, 0
-
-    def _plan(self, epoch: int) -> list[list[Any]]:
-        plan: list[list[Any]] = list(
-            epoch_batches(
-                np.array([example.utterance.duration_s for example in self.data.examples]),
-                batch_s=self.recipe.loop.batch_s,
-                speeds=self.recipe.augment.speeds,
-                seed=self.recipe.seed,
-                epoch=epoch,
-                rank=self.group.rank,
-                world_size=self.group.world_size,
-            )
-        )
-        if not plan:
-            raise ConfigError(f"fewer batches than {self.group.world_size} processes: lower loop.batch_s")
-        return plan
-
-    def _n_batches(self, epoch: int) -> int:
-        if getattr(self, "_counted_epoch", None) != epoch:
-            self._counted_epoch, self._counted_batches = epoch, len(self._plan(epoch))
-        return self._counted_batches
 
     def _evaluate(self) -> None:
         """Measure the averaged weights on every dev manifest; keep them as `best` when the micro CER is the lowest."""
+        improved = False
         if self.group.rank == 0 and self.data.dev:
             model = Recognizer(self.model.config).to(self.group.device)
             model.load_state_dict(self.average)
-            evaluation, examples = evaluate_model(model, self.data, name=self.recipe.name)
+            evaluation, scored = evaluate_model(model, self.data, name=self.recipe.name)
             self.metrics = evaluation.to_dict()
-            self._write_log({"event": "eval", "step": self.progress.step, **self.metrics})
-            print_examples(evaluation, examples)
+            self.telemetry.event("eval", step=self.progress.step, **self.metrics)
+            table, examples = format_examples(evaluation, scored)
+            self.telemetry.say(f"{table}\n{examples}")
+            self.telemetry.texts(self.progress.step, examples)
+            self.telemetry.scalars(self.progress.step, dev_scalars(self.metrics))
             cer = self.metrics["micro"]["cer"]  # None when no dev audio could be read
-            if cer is not None and cer < self.progress.best_cer:
+            improved = cer is not None and cer < self.progress.best_cer
+            if improved:
                 self.progress = dataclasses.replace(self.progress, best_cer=cer)
-                self._save("best.safetensors")
-        self.group.barrier()
+        if any(self.group.gather(improved)):
+            self._save("best.safetensors")
 
     def _log(self) -> None:
         timers, self.timers = self.timers, Timers()
-        line = {
-            "event": "train",
-            "step": self.progress.step,
-            "epoch": self.progress.epoch,
-            "loss": _mean(timers.losses),
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "grad_norm": _mean(timers.grad_norms),
-            "audio_s_per_s": timers.audio_s / timers.step_s,
-            "wait_share": timers.wait_s / timers.step_s,
-            "clip_share": timers.clip_s / timers.step_s,
-            "hours_seen": self.progress.audio_s / 3600,
-            "train_s": self.progress.train_s,
-            "skipped_steps": self.progress.skipped_steps,
-            "unreadable": len(self.cache.unreadable),
-        }
-        self._write_log({key: _rounded(value) for key, value in line.items()})
-        if self.group.rank == 0:
-            total = self.recipe.optimizer.total_steps
-            print(
-                f"step {line['step']}/{total}  loss {line['loss']:.3f}  lr {line['lr']:.2e}  "
-                f"{line['audio_s_per_s']:.0f} s/s  wait {line['wait_share']:.1%}  epoch {line['epoch']}",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    def _write_log(self, line: dict[str, Any]) -> None:
-        if self.group.rank == 0:
-            with (self.output_dir / "log.jsonl").open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        curriculum = self.recipe.curriculum.enabled
+        progress = self.feed.progress(self.progress.step)
+        self.telemetry.train(
+            total_steps=self.recipe.optimizer.total_steps,
+            timers=timers,
+            step=self.progress.step,
+            epoch=self.progress.audio_s / (3600 * sum(self.data.hours.values())),
+            lr=self.optimizer.param_groups[0]["lr"],
+            hours_seen=self.progress.audio_s / 3600,
+            train_s=self.progress.train_s,
+            skipped_steps=self.progress.skipped_steps,
+            unreadable=len(self.feed.store.unreadable),
+            passes=self.feed.passes(),
+            shares=self.feed.observed_shares(),
+            curriculum=self.feed.curriculum.report(progress) if curriculum else None,
+        )
 
     def _save(self, name: str) -> None:
-        if self.group.rank == 0:
-            write_checkpoint(
-                self.output_dir / name,
-                Checkpoint(
-                    model=dict(self.model.state_dict()),
-                    average=self.average,
-                    optimizer=optimizer_tensors(self.optimizer, self.names),
-                    tokenizer=self.data.tokenizer_model,
-                    model_config=self.model.config.to_dict(),
-                    recipe=dataclasses.asdict(self.recipe),
-                    provenance=self._provenance(),
-                    progress=self.progress,
-                    scaler=self.scaler.state_dict(),
-                    metrics=self.metrics,
-                ),
+        """Write a checkpoint; all ranks call it, the first writes. A full disk costs this checkpoint, not the run."""
+        feed_tensors, feed = self.feed.state()
+        if self.group.rank:
+            return
+        checkpoint = Checkpoint(
+            model=dict(self.model.state_dict()),
+            average=self.average,
+            optimizer=optimizer_tensors(self.optimizer, self.parameters),
+            tokenizer=self.data.tokenizer_model,
+            model_config=self.model.config.to_dict(),
+            recipe=dataclasses.asdict(self.recipe),
+            provenance=self._provenance(),
+            progress=self.progress,
+            scaler=self.scaler.state_dict(),
+            metrics=self.metrics,
+            feed=feed,
+            feed_tensors=feed_tensors,
+        )
+        try:
+            write_checkpoint(self.output_dir / name, checkpoint)
+            self.save_failed = False
+        except OSError as error:
+            self.save_failed = True
+            self.telemetry.say(
+                f"warning: step {self.progress.step}: cannot write {self.output_dir / name}: {error.strerror}; the "
+                "checkpoint before it is whole, and the run goes on: make room before it ends"
             )
 
     def _provenance(self) -> dict[str, Any]:
@@ -278,38 +309,34 @@ class Trainer:
             },
         }
 
-    def _last_checkpoint(self) -> Checkpoint | None:
-        path = self.output_dir / "last.safetensors"
-        return read_checkpoint(path) if path.exists() else None
+    def _data_and_model(self, checkpoint: Checkpoint | None) -> tuple[Dataset, Recognizer]:
+        """Read data and make the model, fresh or from the model to fine-tune."""
+        source = read_source(self.recipe.finetune.init) if self.recipe.finetune.init else None
+        tokenizer = checkpoint.tokenizer if checkpoint else None
+        if source and self.recipe.finetune.vocabulary == "keep":
+            tokenizer = tokenizer or source.tokenizer
+        data = self._load_data(tokenizer)
+        if source and source.normalizer != data.normalizer.label:
+            raise ConfigError(
+                f"{self.recipe.finetune.init} learned text normalised by {source.normalizer}, this recipe's data.lang "
+                f"gives {data.normalizer.label}: set data.lang to the model's language"
+            )
+        model = make_model(self.recipe, data.tokenizer, source)
+        if not (checkpoint or source):
+            model.frontend.fit(torch.from_numpy(w) for w in feature_samples(data.examples, self.recipe.seed))
+        return data, model.to(self.group.device)
 
-    def _load_data(self) -> Dataset:
+    def _load_data(self, known: bytes | None) -> Dataset:
         """Rank 0 trains the tokenizer; the others wait and read it."""
-        known = self.checkpoint.tokenizer if self.checkpoint else None
+        path = self.output_dir / "tokenizer.model"
         if known is None and self.group.rank > 0:
             self.group.barrier()
-            known = (self.output_dir / "tokenizer.model").read_bytes()
-            return load_dataset(self.recipe, known, work_dir=self.output_dir)
+            return load_dataset(self.recipe, path.read_bytes(), work_dir=self.output_dir)
         data = load_dataset(self.recipe, known, work_dir=self.output_dir)
         if known is None:
-            (self.output_dir / "tokenizer.model").write_bytes(data.tokenizer_model)
+            path.write_bytes(data.tokenizer_model)
             self.group.barrier()
         return data
-
-    def _make_model(self) -> Recognizer:
-        torch.manual_seed(self.recipe.seed)
-        model = Recognizer(make_config(self.recipe, self.data.tokenizer))
-        if not self.checkpoint:
-            model.frontend.fit(torch.from_numpy(w) for w in feature_samples(self.data.examples, self.recipe.seed))
-        return model
-
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        matrices = [p for p in self.model.parameters() if p.ndim > 1]
-        vectors = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups: list[dict[str, list[Tensor] | float]] = [
-            {"params": list(matrices), "weight_decay": self.recipe.optimizer.weight_decay},
-            {"params": list(vectors), "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=self.recipe.optimizer.peak_lr, betas=(0.9, 0.98), fused=True)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         if not _same_shape(checkpoint.model_config, self.model.config.to_dict()):
@@ -319,27 +346,41 @@ class Trainer:
             )
         self.model.load_state_dict(checkpoint.model)
         self.average = {name: value.to(self.group.device) for name, value in checkpoint.average.items()}
-        restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
+        restore_optimizer(self.optimizer, self.parameters, checkpoint.optimizer)
         if checkpoint.scaler:
             self.scaler.load_state_dict(checkpoint.scaler)
+        self.feed.restore(checkpoint.feed_tensors, checkpoint.feed)
         self.progress, self.metrics = checkpoint.progress, checkpoint.metrics
 
     def _announce(self) -> None:
+        """Say what begins, and keep the recipe as it is run."""
         if self.group.rank:
             return
+        recipe = yaml.safe_dump(dataclasses.asdict(self.recipe), sort_keys=False, allow_unicode=True)
+        (self.output_dir / "recipe.yaml").write_text(recipe, encoding="utf-8")
         parameters = sum(p.numel() for p in self.model.parameters())
-        hours = sum(self.data.hours.values())
         left_out = "; ".join(f"{count} {reason}" for reason, count in self.data.left_out.items() if count) or "none"
-        print(
+        self.telemetry.say(
             f"{self.recipe.name}: {parameters / 1e6:.2f} M parameters, {len(self.data.examples)} utterances, "
-            f"{hours:.2f} h, {self._n_batches(self.progress.epoch)} batches an epoch, from step {self.progress.step}\n"
-            f"left out: {left_out}",
-            file=sys.stderr,
+            f"{sum(self.data.hours.values()):.2f} h, from step {self.progress.step} of "
+            f"{self.recipe.optimizer.total_steps}, on {self.group.world_size} x {self.group.device.type}\n"
+            f"left out: {left_out}\nmemory: {estimate_memory(self.objective, self.recipe.loop.batch_s)}"
         )
+        first = self.feed.first_batch().to(self.group.device)
+        features, n_frames = self.model.frontend(first.waveform, first.lengths)
+        self.telemetry.spectrogram(self.progress.step, features[0, : int(n_frames[0])].cpu().numpy())
 
-    def _report_unreadable(self) -> None:
-        for message in self.cache.unreadable.values():
-            print(f"unreadable audio, skipped: {message}", file=sys.stderr)
+    def _end(self, *, finished: bool) -> None:
+        for message in self.feed.store.unreadable.values():
+            self.telemetry.say(f"unreadable audio, skipped: {message}")
+        if self.group.rank == 0 and finished:
+            finish(self.recipe, self.data, self.feed.curriculum, self.output_dir)
+        elif not finished:
+            self.telemetry.say(f"stopped at step {self.progress.step}; the same command goes on from there")
+        self.telemetry.close()
+        self.group.close()
+        if self.save_failed:
+            raise ConfigError(f"{self.output_dir}: the last checkpoint could not be written: make room and run again")
 
 
 def learning_rate(step: int, peak: float, warmup_steps: int, total_steps: int) -> float:
@@ -353,21 +394,43 @@ def learning_rate(step: int, peak: float, warmup_steps: int, total_steps: int) -
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, total_steps - warmup_steps)))
 
 
-def make_config(recipe: Recipe, tokenizer: Tokenizer) -> ModelConfig:
-    """Return the architecture that a recipe asks for."""
-    return preset(recipe.model.preset, n_labels=tokenizer.n_labels, **recipe.model.overrides)
+def dev_scalars(metrics: dict[str, Any]) -> dict[str, float | None]:
+    """Flatten an evaluation to the numbers that are worth a curve."""
+    rates = {f"dev/{name}": values["cer"] for name, values in metrics["domains"].items()}
+    return {**rates, "dev/micro": metrics["micro"]["cer"], "dev/macro": metrics["macro"]["cer"]}
+
+
+@contextmanager
+def _stop_signal() -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGINT in the list it gives; a second SIGINT interrupts as usual."""
+    received: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if number in received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _joined(parts: list[Learned]) -> Learned:
+    """Put the pieces of a batch together again."""
+    if len(parts) == 1:
+        return parts[0]
+    n_frames = max(part.labels.shape[1] for part in parts)
+    labels = [torch.nn.functional.pad(part.labels, (0, n_frames - part.labels.shape[1])) for part in parts]
+    loss: Tensor = torch.stack([part.loss for part in parts]).sum()
+    return Learned(loss, torch.cat(labels), torch.cat([part.lengths for part in parts]))
 
 
 def _same_shape(a: dict[str, Any], b: dict[str, Any]) -> bool:
     """Whether two architectures hold the same weights: dropout may change between the parts of a run."""
     return {**a, "dropout": None} == {**b, "dropout": None}
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
-
-
-def _rounded(value: float | str) -> float | str | None:
-    if isinstance(value, float):
-        return None if math.isnan(value) else float(f"{value:.5g}")
-    return value

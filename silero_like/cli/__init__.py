@@ -15,6 +15,7 @@ COMMANDS = (
     "transcribe",
     "evaluate",
     "train",
+    "finetune",
     "export",
     "info",
     "doctor",

@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 import click
+
+OVERRIDES = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value of the recipe."
+)
+DRY_RUN = click.option(
+    "--dry-run", is_flag=True, help="Read the manifests, show batches and memory, try one step on made-up data; stop."
+)
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False))
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value of the recipe.")
-def train(recipe: str, overrides: tuple[str, ...]) -> None:
+@OVERRIDES
+@DRY_RUN
+def train(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
     """Train a recogniser as RECIPE (a YAML file) says; started again, it resumes.
+
+    SIGTERM or Ctrl-C saves a checkpoint and stops.
 
     \b
     Examples:
+      silero-like train recipes/en-tiny.yaml --dry-run
       silero-like train recipes/en-tiny.yaml
       silero-like train recipes/en-tiny.yaml --set loop.batch_s=60 --set output_dir=runs/small-batches
       torchrun --nproc-per-node 2 -m train recipes/en-tiny.yaml
     """
+    run_recipe(recipe, overrides, dry_run=dry_run, command=["train", recipe])
+
+
+def run_recipe(recipe: str, overrides: Sequence[str], *, dry_run: bool, command: Sequence[str]) -> None:
+    """Train as a recipe says, or look what would happen."""
     from silero_like.errors import ConfigError, MissingExtraError, SileroLikeError
 
     try:
         from train.config import load_recipe
+        from train.dry_run import dry_run as try_recipe
         from train.loop import Trainer
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"training needs {error.name}: pip install 'silero_like[train]'") from error
@@ -31,11 +49,14 @@ def train(recipe: str, overrides: tuple[str, ...]) -> None:
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     try:
-        Trainer(loaded, command=_command(recipe, overrides)).run()
+        if dry_run:
+            click.echo(try_recipe(loaded))
+        else:
+            Trainer(loaded, command=command_line(command, overrides)).run()
     except SileroLikeError as error:
         raise click.ClickException(str(error)) from error
 
 
-def _command(recipe: str, overrides: tuple[str, ...]) -> str:
+def command_line(command: Sequence[str], overrides: Sequence[str]) -> str:
     """Return the command line that a model card can show: the same for `silero-like train` and torchrun."""
-    return shlex.join(["silero-like", "train", recipe, *(part for value in overrides for part in ("--set", value))])
+    return shlex.join(["silero-like", *command, *(part for value in overrides for part in ("--set", value))])

@@ -55,7 +55,7 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Linear(width // reduction, width)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        total: Tensor = _WindowSum.apply(x * mask, self.radius) if x.requires_grad else window_sum(x * mask, self.radius)
+        total = _differentiable_window_sum(x * mask, self.radius)
         mean = total / window_sum(mask.float(), self.radius).clamp(min=1)
         return x * torch.sigmoid(self.excite(torch.relu(self.squeeze(mean.to(x.dtype)))))
 
@@ -79,8 +79,14 @@ def window_sum(x: Tensor, radius: int) -> Tensor:
     return total
 
 
+def _differentiable_window_sum(x: Tensor, radius: int) -> Tensor:
+    if not x.requires_grad:
+        return window_sum(x, radius)
+    return _WindowSum.apply(x, radius)  # type: ignore[no-any-return, no-untyped-call]
+
+
 class _WindowSum(torch.autograd.Function):
-    """`window_sum` with its own gradient: the window is symmetric, so the gradient is the window sum of the gradient."""
+    """`window_sum` with its own gradient, which is the window sum of the gradient, as the window is symmetric."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, radius: int) -> Tensor:
@@ -88,7 +94,7 @@ class _WindowSum(torch.autograd.Function):
         return window_sum(x, radius)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return window_sum(gradient, ctx.radius).to(ctx.dtype), None
 
 
@@ -187,7 +193,9 @@ class AttentionBlock(nn.Module):
 
 def _with_neighbours(blocks: Tensor) -> Tensor:
     """Put each block between its neighbours: `(B, blocks, ..., W, D)` -> `(B, blocks, ..., 3W, D)`."""
-    return _WithNeighbours.apply(blocks) if blocks.requires_grad else _join_neighbours(blocks)  # type: ignore[no-any-return]
+    if not blocks.requires_grad:
+        return _join_neighbours(blocks)
+    return _WithNeighbours.apply(blocks)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _join_neighbours(blocks: Tensor) -> Tensor:
@@ -204,7 +212,7 @@ class _WithNeighbours(torch.autograd.Function):
         return _join_neighbours(blocks)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         as_left, as_middle, as_right = gradient.chunk(3, dim=-2)
         total = as_middle.clone()
         total[:, :-1] += as_left[:, 1:]

@@ -7,8 +7,8 @@ beyond the ends of a recording there are zeros here and a mirror image there, wh
 
 Pre-emphasis, window and DFT are linear, so they are one strided convolution whose kernel is their product.
 
-In bfloat16 (training on CPUs) pre-emphasis comes first, in float32, and the DFT is a matrix product with the frames: rounding
-then lies about 90 dB below the strongest bin, and it is three times as fast.
+In bfloat16 (training) pre-emphasis comes first, in float32, and the DFT is a matrix product with the frames: rounding
+then lies about 90 dB below the strongest bin, and on a CPU it is three times as fast.
 """
 
 from __future__ import annotations

@@ -58,10 +58,14 @@ def recipe_path(tone_corpus: Path, tmp_path: Path) -> Path:
                 "width": 32, "n_conv_blocks": 2, "n_attention_blocks": 1, "n_heads": 2, "se_every": 1, "dropout": 0.05,
             }
         },
-        "augment": {"speeds": [0.95, 1.0], "gain_db": 3, "frequency_masks": 1, "frequency_mask_bins": 4},
+        "augment": {
+            "strength": 0.2, "speeds": [0.95, 1.0], "gain_db": 3, "frequency_masks": 1, "frequency_mask_bins": 4,
+        },
+        "sampling": {"round_batches": 3},
         "optimizer": {"peak_lr": 0.01, "warmup_steps": 10, "total_steps": 8, "ema_decay": 0.9},
         "loop": {
             "batch_s": 8, "precision": "fp32", "log_every": 2, "eval_every": 1000, "checkpoint_every": 4, "threads": 1,
+            "tensorboard": False, "bundle": False,
         },
     }  # fmt: skip
     path = tmp_path / "recipe.yaml"

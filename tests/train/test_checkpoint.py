@@ -28,6 +28,8 @@ def example(step: int = 3) -> Checkpoint:
         progress=Progress(step=step, audio_s=1.5),
         scaler={},
         metrics={},
+        feed={"batch": 2},
+        feed_tensors={"cer": torch.rand(5)},
     )
 
 
@@ -37,7 +39,7 @@ def test_round_trip(tmp_path: Path) -> None:
     back = read_checkpoint(tmp_path / "c")
     for field in dataclasses.fields(Checkpoint):
         before, after = getattr(checkpoint, field.name), getattr(back, field.name)
-        if field.name in ("model", "average", "optimizer"):
+        if field.name in ("model", "average", "optimizer", "feed_tensors"):
             assert before.keys() == after.keys()
             assert all(torch.equal(before[name], after[name]) for name in before)
         else:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ from train.loop import Trainer
 
 trainer = Trainer(load_recipe(sys.argv[1]))
 seen, step = [], trainer._step
-trainer._step = lambda batch: (seen.extend(batch.indices), step(batch))
+trainer._step = lambda batch, *more, **named: (seen.extend(batch.indices), step(batch, *more, **named))[1]
 trainer.run()
 weights = {name: float(value.double().sum()) for name, value in trainer.model.state_dict().items()}
 Path(sys.argv[2], f"rank{trainer.group.rank}.json").write_text(json.dumps({"seen": seen, "weights": weights}))
@@ -111,7 +112,9 @@ Path(sys.argv[2], f"rank{trainer.group.rank}.json").write_text(json.dumps({"seen
 def test_two_processes_share_the_data_and_end_with_equal_weights(recipe_path: Path, tmp_path: Path) -> None:
     recipe = yaml.safe_load(recipe_path.read_text())
     recipe["loop"]["batch_s"] = 4
-    recipe["optimizer"]["total_steps"] = 4
+    recipe["optimizer"]["total_steps"] = 12
+    recipe["curriculum"] = {"enabled": False}
+    recipe["sampling"] = {"round_batches": 4}
     recipe_path.write_text(yaml.safe_dump(recipe))
     script = tmp_path / "two_ranks.py"
     script.write_text(TWO_RANKS)
@@ -127,7 +130,8 @@ def test_two_processes_share_the_data_and_end_with_equal_weights(recipe_path: Pa
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert first["weights"] == second["weights"]
     assert first["seen"] and second["seen"]
-    assert not set(first["seen"]) & set(second["seen"])  # four steps are less than one pass
+    seen = Counter(first["seen"] + second["seen"])
+    assert max(seen.values()) - min(seen[index] for index in range(24)) <= 2  # passes are shared; the last is cut short
 
 
 def test_unreadable_audio_is_skipped_counted_and_named(
@@ -140,7 +144,7 @@ def test_unreadable_audio_is_skipped_counted_and_named(
         row["audio_filepath"] = str(tone_corpus / row["audio_filepath"])
     broken = {"audio_filepath": "broken.wav", "duration": 1.5, "text": "a b", "domain": "tones"}
     (tmp_path / "mixed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*good, broken]))
-    run(recipe_path, f"data.root={tmp_path}", "data.train=[mixed.jsonl]", "data.dev=[]")
+    run(recipe_path, f"data.root={tmp_path}", "data.train=[mixed.jsonl]", "data.dev=[]", "curriculum.enabled=false")
     assert log_lines(tmp_path / "run", "train")[-1]["unreadable"] == 1
     assert "broken.wav" in capsys.readouterr().err
 
@@ -148,9 +152,9 @@ def test_unreadable_audio_is_skipped_counted_and_named(
 def test_a_step_with_infinite_loss_is_skipped_and_counted(recipe_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Trainer(load_recipe(recipe_path, ["data.dev=[]"]))
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    batch = next(trainer._batches())
+    batch = next(trainer.feed.batches(0))
     monkeypatch.setattr(trainer.objective, "_ctc", lambda *_: trainer.model.head[1].weight.sum() * torch.inf)
-    trainer._step(batch)
+    trainer._step(batch, time.perf_counter())
     assert trainer.progress.skipped_steps == 1
     assert all(torch.equal(before[name], value) for name, value in trainer.model.state_dict().items())
 

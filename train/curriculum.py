@@ -1,0 +1,264 @@
+"""A curriculum held at a target character error rate, domain by domain.
+
+The difficulty of an utterance is a running CER of the greedy output of the training batch itself; before the first
+measurement it is a guess from length and `quality`, behind all that is known. A domain admits a window of its
+utterances, sorted by difficulty, and one number, its level, moves both ends of the window: from -1 (only the easiest)
+over 0 (everything) to 1 (only the hardest). Integral control moves the level: up while the running CER is below the
+target, down while it is above. See A. Veysov, "Towards an ImageNet Moment for Speech-to-Text", The Gradient, 2020, for
+the idea of holding the training CER, and Platanios et al., "Competence-based Curriculum Learning", 2019, for opening
+the window with time.
+
+Two rules keep it from doing harm. A domain that has never reached its target must not train on its easiest part for
+ever: the narrowest window grows to the whole domain by `open_by` of the run. And a domain that lies below its target
+even though only its hardest part is drawn has been learned: its share of the draws falls, down to `least_share` of
+what it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from train.config import CurriculumConfig
+
+SMOOTHING_CHARS = 3000.0  # the running CER of a domain is a mean over about this many characters
+UTTERANCE_MEMORY = 0.4  # weight of the newest CER of an utterance, once it has been measured a few times
+SUSPECT_CER, SUSPECT_COUNT, NEIGHBOURS = 0.9, 4, 30
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a training batch showed of one utterance."""
+
+    index: int
+    errors: int
+    """Character edits between reference and greedy output."""
+    chars: int
+    """Characters of the reference, at least 1."""
+    hypothesis: str = ""
+
+    @property
+    def cer(self) -> float:
+        """Errors over characters, at most 1."""
+        return min(1.0, self.errors / self.chars)
+
+
+@dataclass
+class DomainState:
+    """The controller of one domain."""
+
+    target: float
+    level: float = -1.0
+    """-1 admits only the easiest utterances, 0 everything, 1 only the hardest."""
+    errors: float = 0.0
+    chars: float = 0.0
+    """Decayed sums behind the running CER."""
+    reached: bool = False
+    """Whether the running CER was ever at the target."""
+
+    @property
+    def cer(self) -> float | None:
+        """Running CER of what was drawn; None before anything was."""
+        return self.errors / self.chars if self.chars else None
+
+    def observe(self, errors: float, chars: float) -> None:
+        """Add the sums of a round."""
+        keep = float(np.exp(-chars / SMOOTHING_CHARS))
+        self.errors, self.chars = self.errors * keep + errors, self.chars * keep + chars
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a domain admits, as quantiles of difficulty."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """An utterance that stays wrong while its neighbours are learned: its label may be wrong."""
+
+    index: int
+    cer: float
+    neighbours_cer: float
+    hypothesis: str
+
+
+@dataclass
+class Curriculum:
+    """Difficulty of every utterance and a controller for every domain."""
+
+    config: CurriculumConfig
+    domains: Sequence[str]
+    """`(n,)` domain of each utterance."""
+    prior: npt.NDArray[np.float64]
+    """`(n,)` guessed difficulty in [0, 1], from `prior_difficulty`."""
+    cer: npt.NDArray[np.float32] = field(init=False)
+    """`(n,)` running CER; meaningless where `count` is 0."""
+    count: npt.NDArray[np.int32] = field(init=False)
+    """`(n,)` measurements."""
+    states: dict[str, DomainState] = field(init=False)
+    hypotheses: dict[int, str] = field(default_factory=dict)
+    """Last greedy output of the utterances whose CER is near 1."""
+
+    def __post_init__(self) -> None:
+        names = sorted(set(self.domains))
+        self.cer, self.count = np.zeros(len(self.domains), np.float32), np.zeros(len(self.domains), np.int32)
+        labels = np.asarray(self.domains)
+        self._members = {name: np.flatnonzero(labels == name) for name in names}
+        self.states = {name: DomainState(self.config.targets.get(name, self.config.target_cer)) for name in names}
+
+    def observe(self, observations: Sequence[Observation], progress: float) -> None:
+        """Learn from a round's measurements and move the windows.
+
+        Args:
+            observations: in an order that is the same on all ranks.
+            progress: share of the run that has passed, in [0, 1].
+        """
+        sums = {name: [0.0, 0.0] for name in self.states}
+        for item in observations:
+            weight = max(UTTERANCE_MEMORY, 1 / (1 + int(self.count[item.index])))
+            self.cer[item.index] += weight * (item.cer - self.cer[item.index])
+            self.count[item.index] += 1
+            self._remember(item)
+            totals = sums[self.domains[item.index]]
+            totals[0] += item.cer * item.chars
+            totals[1] += item.chars
+        for name, (errors, chars) in sums.items():
+            if chars:
+                self.states[name].observe(errors, chars)
+                self._move(self.states[name], chars, progress)
+
+    def window(self, name: str, progress: float) -> Window:
+        """Return what a domain admits now."""
+        state = self.states[name]
+        width = 1 - abs(state.level) * (1 - self._narrowest(state, progress))
+        return Window(0.0, width) if state.level < 0 else Window(1 - width, 1.0)
+
+    def admitted(self, progress: float) -> npt.NDArray[np.bool_]:
+        """Return `(n,)`: whether an utterance may be drawn; at least one of every domain."""
+        admitted = np.zeros(len(self.domains), np.bool_)
+        difficulty = self.difficulty()
+        for name, members in self._members.items():
+            window = self.window(name, progress)
+            order = members[np.argsort(difficulty[members], kind="stable")]
+            low = min(int(window.low * len(order)), len(order) - 1)
+            admitted[order[low : max(low + 1, round(window.high * len(order)))]] = True
+        return admitted
+
+    def shares(self, base: Mapping[str, float]) -> dict[str, float]:
+        """Return the domains' shares, lowered for domains that are below target at their hardest."""
+        lowered = {name: share * self._interest(self.states[name]) for name, share in base.items()}
+        total = sum(lowered.values())
+        return {name: share / total for name, share in lowered.items()}
+
+    def difficulty(self) -> npt.NDArray[np.float64]:
+        """Return `(n,)`: running CER where known, else between 1 and 2 by the prior."""
+        return np.where(self.count > 0, self.cer, 1 + self.prior)
+
+    def suspects(self) -> list[Suspect]:
+        """Return utterances that stay near 100 % CER while those of like difficulty a priori are learned."""
+        found = []
+        for members in self._members.values():
+            known = members[self.count[members] >= SUSPECT_COUNT]
+            order = known[np.argsort(self.prior[known], kind="stable")]
+            for place, index in enumerate(order):
+                if self.cer[index] < SUSPECT_CER or int(index) not in self.hypotheses:
+                    continue
+                near = order[max(0, place - NEIGHBOURS // 2) : place + NEIGHBOURS // 2 + 1]
+                others = float(np.median(self.cer[near]))
+                if len(near) > NEIGHBOURS // 2 and others < SUSPECT_CER / 2:
+                    found.append(Suspect(int(index), float(self.cer[index]), others, self.hypotheses[int(index)]))
+        return sorted(found, key=lambda suspect: suspect.neighbours_cer)
+
+    def report(self, progress: float) -> dict[str, dict[str, float | bool | None]]:
+        """Return, for each domain, what the log shows."""
+        difficulty, admitted = self.difficulty(), self.admitted(progress)
+        lines: dict[str, dict[str, float | bool | None]] = {}
+        for name, state in self.states.items():
+            window = self.window(name, progress)
+            drawn = difficulty[self._members[name]][admitted[self._members[name]]]
+            lines[name] = {
+                "target": state.target,
+                "cer": state.cer,
+                "low": window.low,
+                "high": window.high,
+                "difficulty": float(np.minimum(drawn, 1.0).mean()),
+                "reached": state.reached,
+                "interest": self._interest(state),
+            }
+        return lines
+
+    def state_dict(self) -> dict[str, str]:
+        """Return the controllers and remembered outputs as JSON; `cer` and `count` travel as arrays."""
+        states = {name: vars(state) for name, state in self.states.items()}
+        return {"controllers": json.dumps(states), "hypotheses": json.dumps(self.hypotheses, ensure_ascii=False)}
+
+    def load_state(self, saved: Mapping[str, str], cer: npt.NDArray[np.float32], count: npt.NDArray[np.int32]) -> None:
+        """Put a saved state back; targets stay as the recipe says now."""
+        self.cer, self.count = cer.copy(), count.copy()
+        self.hypotheses = {int(index): text for index, text in json.loads(saved["hypotheses"]).items()}
+        for name, values in json.loads(saved["controllers"]).items():
+            if name in self.states:
+                self.states[name] = DomainState(**{**values, "target": self.states[name].target})
+
+    def _move(self, state: DomainState, chars: float, progress: float) -> None:
+        """Integral control, slower when a round says little."""
+        cer = state.cer
+        assert cer is not None  # a round with characters came before
+        state.reached = state.reached or cer <= state.target
+        weight = min(1.0, chars / SMOOTHING_CHARS)
+        step = self.config.gain * weight * (state.target - cer)
+        state.level = float(np.clip(state.level + np.clip(step, -0.2, 0.2), -1.0, 1.0))
+
+    def _narrowest(self, state: DomainState, progress: float) -> float:
+        """Return the width of the window at level -1 or 1."""
+        if state.reached:
+            return self.config.narrowest
+        opened = min(1.0, progress / self.config.open_by)
+        return self.config.narrowest + (1 - self.config.narrowest) * opened
+
+    def _interest(self, state: DomainState) -> float:
+        """Return by how much a domain's share is lowered."""
+        if state.cer is None or state.level < 1 or state.cer >= state.target:
+            return 1.0
+        return max(self.config.least_share, state.cer / state.target)
+
+    def _remember(self, item: Observation) -> None:
+        if self.cer[item.index] >= SUSPECT_CER and self.count[item.index] >= SUSPECT_COUNT:
+            self.hypotheses[item.index] = item.hypothesis
+        else:
+            self.hypotheses.pop(item.index, None)
+
+
+def prior_difficulty(
+    durations_s: npt.NDArray[np.float64], domains: Sequence[str], quality: Sequence[float | None]
+) -> npt.NDArray[np.float64]:
+    """Guess the difficulty of utterances in [0, 1]: long ones and those of low quality are harder.
+
+    Args:
+        durations_s: `(n,)`.
+        domains: `(n,)`; lengths and qualities are ranked within a domain.
+        quality: `(n,)`, higher is better; None where the manifest says nothing.
+    """
+    prior = np.zeros(len(durations_s))
+    labels = np.asarray(domains)
+    given = np.array([np.nan if value is None else value for value in quality], np.float64)
+    for name in sorted(set(domains)):
+        members = np.flatnonzero(labels == name)
+        prior[members] = _ranks(durations_s[members])
+        rated = members[~np.isnan(given[members])]
+        if len(rated):
+            prior[rated] = (prior[rated] + 1 - _ranks(given[rated])) / 2
+    return prior
+
+
+def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return each value's rank, scaled to [0, 1]; equal values share a rank."""
+    ordered = np.sort(values)
+    return np.searchsorted(ordered, values, side="left") / max(1, len(values) - 1)

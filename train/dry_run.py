@@ -1,0 +1,90 @@
+"""`train RECIPE --dry-run`: is the recipe sound, do the manifests read, what will a batch and its memory look like?
+
+Nothing is learned and nothing is written; audio files need not be readable.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from data.augment import resolve
+from train.config import Recipe
+from train.dataset import Dataset, load_dataset
+from train.feed import base_shares
+from train.memory import estimate_memory, made_up_batch
+from train.objective import Objective
+from train.sampler import DomainSampler, Draw
+from train.start import make_model, read_source
+
+
+def dry_run(recipe: Recipe) -> str:
+    """Check a recipe as far as that goes without training, and return the report.
+
+    Raises:
+        SileroLikeError: what training would have stumbled over.
+    """
+    source = read_source(recipe.finetune.init) if recipe.finetune.init else None
+    known = source.tokenizer if source and recipe.finetune.vocabulary == "keep" else None
+    with tempfile.TemporaryDirectory() as folder:
+        data = load_dataset(recipe, known, work_dir=Path(folder))
+    model = make_model(recipe, data.tokenizer, source)
+    objective = Objective(
+        model,
+        inner_weight=recipe.optimizer.inner_ctc_weight,
+        precision="fp32" if recipe.loop.precision == "fp16" else recipe.loop.precision,  # fp16 is for GPUs
+        augmentation=resolve(recipe.augment),
+        compiled=False,
+    )
+    learned = objective(made_up_batch(model, n_utterances=2, duration_s=3.0), np.random.default_rng(0))
+    learned.loss.backward()
+    n_parameters = sum(parameter.numel() for parameter in model.parameters())
+    passes = recipe.optimizer.total_steps * recipe.loop.batch_s / 3600 / sum(data.hours.values())
+    lines = [
+        f"{recipe.name}: {n_parameters / 1e6:.2f} M parameters, {data.tokenizer.vocab_size} pieces",
+        *_domains(data, base_shares(recipe, data.examples)),
+        f"left out: {'; '.join(f'{n} {reason}' for reason, n in data.left_out.items() if n) or 'none'}",
+        *_batches(recipe, data),
+        f"{recipe.optimizer.total_steps} steps: at most {passes:.1f} passes a process",
+        f"memory: {estimate_memory(objective, recipe.loop.batch_s)}",
+        f"one step on made-up data: loss {float(learned.loss.detach()):.2f}",
+        "This was a dry run: nothing was trained, no audio was decoded.",
+    ]
+    return "\n".join(lines)
+
+
+def _domains(data: Dataset, shares: dict[str, float]) -> list[str]:
+    counts = Counter(example.domain for example in data.examples)
+    lines = [f"{'domain':28} {'utterances':>10} {'hours':>8} {'share':>7}"]
+    return lines + [f"{name:28} {counts[name]:10} {data.hours[name]:8.2f} {shares[name]:7.1%}" for name in shares]
+
+
+def _batches(recipe: Recipe, data: Dataset) -> list[str]:
+    """Describe the batches of the first round without a curriculum."""
+    durations_s = np.array([example.utterance.duration_s for example in data.examples])
+    speeds = resolve(recipe.augment).speeds
+    sampler = DomainSampler(
+        durations_s,
+        [example.domain for example in data.examples],
+        batch_s=recipe.loop.batch_s,
+        round_batches=recipe.sampling.round_batches,
+        speeds=speeds,
+        seed=recipe.seed,
+    )
+    shares = base_shares(recipe, data.examples)
+    (batches,), _ = sampler.plan(sampler.start(), shares, np.ones(len(durations_s), np.bool_))
+    sizes = [len(batch) for batch in batches]
+    longest = [max(_played_s(draw, durations_s) for draw in batch) for batch in batches]
+    padded = sum(size * length for size, length in zip(sizes, longest, strict=True))
+    audio = sum(_played_s(draw, durations_s) for batch in batches for draw in batch)
+    return [
+        f"batches of the first round: {len(batches)}, {min(sizes)} to {max(sizes)} utterances of {min(longest):.1f} to "
+        f"{max(longest):.1f} s, {audio / padded:.0%} of the padded length is audio"
+    ]
+
+
+def _played_s(draw: Draw, durations_s: np.ndarray) -> float:
+    return float(durations_s[draw.index]) / draw.speed

@@ -1,0 +1,132 @@
+"""What a run begins from: a fresh model, or the weights of a bundle or checkpoint, and which of them learn how fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from silero_like.bundle import load_bundle
+from silero_like.errors import ConfigError
+from silero_like.model.config import ModelConfig, from_dict, preset
+from silero_like.model.encoder import Recognizer
+from silero_like.tokenizer import Tokenizer
+from train.checkpoint import read_checkpoint
+from train.config import ArchitectureConfig, FinetuneConfig, OptimizerConfig, Recipe
+
+HEADS = ("head.1.", "inner_head.1.")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained model to go on from."""
+
+    weights: dict[str, Tensor]
+    model_config: dict[str, Any]
+    tokenizer: bytes
+    normalizer: str
+    """Label of the text normaliser that it was trained with."""
+
+
+def read_source(init: str) -> Source:
+    """Read a bundle folder or a checkpoint.
+
+    Raises:
+        ConfigError: a bundle without training weights, or no such checkpoint.
+        BundleError: a damaged bundle.
+    """
+    if not Path(init).is_dir():
+        checkpoint = read_checkpoint(init)
+        normalizer = checkpoint.provenance["normalizer"]
+        return Source(checkpoint.average, checkpoint.model_config, checkpoint.tokenizer, normalizer)
+    bundle = load_bundle(init)
+    if bundle.weights_path is None:
+        raise ConfigError(f"{init}: a bundle without weights.safetensors: start from the run's best.safetensors")
+    weights = {name: value.float() for name, value in load_file(bundle.weights_path).items()}
+    known = {name: bundle.config.model[name] for name in from_dict_fields() if name in bundle.config.model}
+    return Source(weights, known, bundle.tokenizer_path.read_bytes(), bundle.config.normalizer)
+
+
+def from_dict_fields() -> tuple[str, ...]:
+    """Return the names of `ModelConfig`'s fields; a bundle stores figures beside them."""
+    return tuple(ModelConfig.__dataclass_fields__)
+
+
+def make_model(recipe: Recipe, tokenizer: Tokenizer, source: Source | None) -> Recognizer:
+    """Build the recipe's model, or the source's with its weights and without dropped layers; seeds torch."""
+    torch.manual_seed(recipe.seed)
+    if source is None:
+        return Recognizer(preset(recipe.model.preset, n_labels=tokenizer.n_labels, **recipe.model.overrides))
+    config = _source_config(recipe, source, tokenizer.n_labels)
+    model = Recognizer(config)
+    kept = {name: value for name, value in source.weights.items() if name in model.state_dict()}
+    if tokenizer.n_labels != source.model_config["n_labels"] or recipe.finetune.vocabulary == "replace":
+        kept = {name: value for name, value in kept.items() if not name.startswith(HEADS)}
+    model.load_state_dict(kept, strict=False)
+    return model
+
+
+def parameter_groups(model: Recognizer, optimizer: OptimizerConfig, finetune: FinetuneConfig) -> list[dict[str, Any]]:
+    """Return AdamW's groups: frozen parameters left out, weight decay for matrices only, a rate for each layer.
+
+    Raises:
+        ConfigError: a name to freeze that is the beginning of no parameter, or nothing left to learn.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in finetune.freeze:
+        if not any(name.startswith(prefix) for name in names):
+            layers = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
+            raise ConfigError(f"finetune.freeze: no parameter begins with {prefix!r}: the layers are {layers}")
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith(tuple(finetune.freeze)))
+        if parameter.requires_grad:
+            decay = optimizer.weight_decay if parameter.ndim > 1 else 0.0
+            scale = finetune.layer_lr_decay ** layers_above(name, model.config)
+            groups.setdefault((decay, scale), []).append(parameter)
+    if not groups:
+        raise ConfigError("finetune.freeze leaves nothing to learn")
+    return [{"params": members, "weight_decay": d, "lr_scale": scale} for (d, scale), members in groups.items()]
+
+
+def layers_above(name: str, config: ModelConfig) -> int:
+    """Return how many layers lie between a parameter and the output: 0 for the heads.
+
+    >>> config = preset("tiny", n_labels=257)
+    >>> [layers_above(n, config) for n in ("head.1.bias", "attention_blocks.1.bias", "conv_blocks.5.conv", "stem.norm")]
+    [0, 1, 3, 9]
+    """
+    layer, _, rest = name.partition(".")
+    if layer in ("head", "inner_head"):
+        return 0
+    n_attention, n_conv = config.n_attention_blocks, config.n_conv_blocks
+    if layer == "attention_blocks":
+        return n_attention - int(rest.split(".")[0])
+    if layer == "conv_blocks":
+        return n_attention + n_conv - int(rest.split(".")[0])
+    return n_attention + n_conv + 1
+
+
+def _source_config(recipe: Recipe, source: Source, n_labels: int) -> ModelConfig:
+    """Return the source's architecture with the recipe's changes: dropout, dropped layers, labels."""
+    other = sorted(set(recipe.model.overrides) - {"dropout"})
+    if recipe.model.preset != ArchitectureConfig().preset:
+        other.append("preset")
+    if other:
+        raise ConfigError(
+            f"model: fine-tuning keeps the architecture of {recipe.finetune.init}: leave out {', '.join(other)} "
+            "(only model.overrides.dropout may be set)"
+        )
+    config, finetune = dict(source.model_config), recipe.finetune
+    for key, dropped in (
+        ("n_conv_blocks", finetune.drop_conv_blocks),
+        ("n_attention_blocks", finetune.drop_attention_blocks),
+    ):
+        if dropped > config[key]:
+            raise ConfigError(f"finetune: cannot drop {dropped} of {config[key]} {key.removeprefix('n_')}")
+        config[key] -= dropped
+    return from_dict({**config, **recipe.model.overrides, "n_labels": n_labels})
