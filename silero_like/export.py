@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from silero_like.bundle import BUNDLE_FORMAT, BundleConfig, load_bundle, write_checksums
 from silero_like.errors import BundleError
-from silero_like.model.config import FRAME_S, SAMPLE_RATE, from_dict
+from silero_like.model.config import SAMPLE_RATE, from_dict
 from silero_like.model.encoder import Recognizer
 from silero_like.model.summary import summarize
 from silero_like.reference import make_reference
@@ -82,7 +82,7 @@ def export_bundle(
             lang=lang,
             normalizer=normalizer,
             sample_rate=SAMPLE_RATE,
-            frame_s=FRAME_S,
+            frame_s=model.config.frame_s,
             n_labels=model.config.n_labels,
             blank_id=Tokenizer(tokenizer_model).blank_id,
             block_frames=1,

@@ -15,7 +15,7 @@ from data.manifest import Utterance, read_manifest
 from data.text import Normalizer, get_normalizer
 from silero_like.audio import load_audio
 from silero_like.errors import AudioError, ConfigError
-from silero_like.model.config import FRAME_S
+from silero_like.model.config import preset
 from silero_like.tokenizer import Tokenizer, train_tokenizer
 from train.batches import Example
 from train.config import Recipe
@@ -55,13 +55,15 @@ def load_dataset(recipe: Recipe, tokenizer_model: bytes | None = None, *, work_d
     old = _read(recipe, recipe.data.replay, hashes, left_out)
     dev = _read(recipe, recipe.data.dev, hashes, Counter())
     normalizer = get_normalizer(recipe.data.lang)
+    # Fine-tuning a model of stride 4 is held to stride 8 here: a few very fast utterances are left out needlessly.
+    frame_s = preset(recipe.model.preset, n_labels=2, **recipe.model.overrides).frame_s
     texts = [normalizer(utterance.text) for utterance in [*new, *old]]
     tokenizer_model = tokenizer_model or _tokenizer_model(recipe, texts, work_dir)
     tokenizer = Tokenizer(tokenizer_model)
     examples = []
     for number, (utterance, text) in enumerate(zip([*new, *old], texts, strict=True)):
         token_ids = tuple(tokenizer.encode(text)) if text else ()
-        reason = _unusable(recipe, utterance.duration_s, token_ids)
+        reason = _unusable(recipe, utterance.duration_s, token_ids, frame_s)
         if reason:
             left_out[reason] += 1
         else:
@@ -95,14 +97,14 @@ def n_frames_needed(token_ids: tuple[int, ...]) -> int:
     return len(token_ids) + sum(a == b for a, b in itertools.pairwise(token_ids))
 
 
-def _unusable(recipe: Recipe, duration_s: float, token_ids: tuple[int, ...]) -> str | None:
+def _unusable(recipe: Recipe, duration_s: float, token_ids: tuple[int, ...], frame_s: float) -> str | None:
     if not token_ids:
         return "empty text after normalisation"
     if duration_s < recipe.data.min_duration_s:
         return f"shorter than {recipe.data.min_duration_s} s"
     if duration_s > recipe.data.max_duration_s:
         return f"longer than {recipe.data.max_duration_s} s"
-    if n_frames_needed(token_ids) > duration_s / max(resolve(recipe.augment).speeds) / FRAME_S:
+    if n_frames_needed(token_ids) > duration_s / max(resolve(recipe.augment).speeds) / frame_s:
         return "more labels than frames"
     return None
 

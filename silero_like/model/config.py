@@ -10,9 +10,8 @@ from silero_like.errors import ConfigError
 
 SAMPLE_RATE = 16_000
 HOP_LENGTH = 160
-STRIDE = 8  # feature frames per log_probs frame: 10 ms -> 80 ms
-FRAME_SAMPLES = HOP_LENGTH * STRIDE
-FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
+MAX_STRIDE = 8  # feature frames per log_probs frame: 10 ms -> 80 ms
+FRAME_SAMPLES = HOP_LENGTH * MAX_STRIDE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +22,12 @@ class ModelConfig:
     """Labels of the CTC head: BPE pieces and, last, the blank."""
     n_mels: int = 80
     """Mel bins of the frontend."""
+    stride: int = 8
+    """Feature frames of 10 ms per frame of log_probs: 8 (80 ms), or 4 for twice the cost."""
     width: int = 256
-    """Channels of the encoder at 80 ms."""
+    """Channels of the encoder."""
     n_conv_blocks: int = 6
-    """Separable convolution blocks at 80 ms."""
+    """Separable convolution blocks."""
     n_attention_blocks: int = 2
     """Transformer blocks of the tail; 0 gives a purely convolutional model."""
     n_heads: int = 4
@@ -42,9 +43,9 @@ class ModelConfig:
     se_reduction: int = 4
     """Bottleneck of squeeze-and-excitation."""
     se_radius_frames: int = 20
-    """Frames on each side that a squeeze-and-excitation gate sees: 20 gives a window of 3.3 s."""
+    """Frames on each side that a squeeze-and-excitation gate sees: 20 gives a window of 3.3 s at stride 8."""
     attention_frames: int = 32
-    """Frames that attention sees on each side (2.56 s)."""
+    """Frames that attention sees on each side (2.56 s at stride 8)."""
     idle_fraction: float = 0.0
     """Share of channels that pass each convolution block untouched (IdleBlock)."""
     dropout: float = 0.1
@@ -52,6 +53,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _require(self.n_labels >= 2, f"n_labels must be at least 2 (a piece and the blank), got {self.n_labels}")
+        _require(self.stride in (4, 8), f"stride must be 4 or 8, got {self.stride}")
         _require(self.kernel_size % 2 == 1, f"kernel_size must be odd, got {self.kernel_size}")
         _require(self.width % self.n_heads == 0, f"width {self.width} must be a multiple of n_heads {self.n_heads}")
         _require(0 <= self.idle_fraction < 1, f"idle_fraction must be in [0, 1), got {self.idle_fraction}")
@@ -71,10 +73,15 @@ class ModelConfig:
         return self.se_every > 0 and block % self.se_every == self.se_every - 1
 
     @property
+    def frame_s(self) -> float:
+        """Seconds between frames of log_probs."""
+        return HOP_LENGTH * self.stride / SAMPLE_RATE
+
+    @property
     def context_frames(self) -> int:
-        """Receptive field on each side, in log_probs frames of 80 ms (an upper bound, exact to a frame or two)."""
+        """Receptive field on each side, in frames of log_probs (an upper bound, exact to a frame or two)."""
         n_se = sum(self.has_se(block) for block in range(self.n_conv_blocks))
-        stem = 4
+        stem = 32 // self.stride
         convs = self.n_conv_blocks * (self.kernel_size // 2)
         gates = n_se * self.se_radius_frames
         return stem + convs + gates + self.n_attention_blocks * self.attention_frames

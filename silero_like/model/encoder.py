@@ -24,7 +24,7 @@ class ModelOutput(NamedTuple):
 
 
 class Stem(nn.Module):
-    """Features at 10 ms -> encoder frames at 80 ms: stride 4, one separable block at 40 ms, stride 2."""
+    """Features at 10 ms -> encoder frames at 80 ms: stride 4, one separable block at 40 ms, stride 2 (or 1)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Stem(nn.Module):
         self.expand = nn.Linear(width, 2 * width)
         self.project = nn.Linear(2 * width, width)
         self.second_norm = nn.LayerNorm(width)
-        self.second = TimeConv(width, width, 4, stride=2)
+        self.second = TimeConv(width, width, 4, stride=2) if config.stride == 8 else TimeConv(width, width, 3)
 
     def forward(self, features: Tensor, n_frames: Tensor) -> Tensor:
         x = torch.relu(self.first(features))
@@ -65,7 +65,8 @@ class Recognizer(nn.Module):
     def encode(self, features: Tensor, n_frames: Tensor) -> ModelOutput:
         """Return log-probs of features `(B, T, F)` with `n_frames` int64 `(B,)` valid ones each."""
         x = self.stem(features, n_frames)
-        lengths = torch.div(n_frames + 7, 8, rounding_mode="floor")
+        stride = self.config.stride
+        lengths = torch.div(n_frames + stride - 1, stride, rounding_mode="floor")
         mask = frame_mask(lengths, x.shape[1])
         for block in self.conv_blocks:
             x = block(x, mask)

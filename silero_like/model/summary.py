@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from silero_like.model.config import FRAME_S, SAMPLE_RATE, ModelConfig, preset
+from silero_like.model.config import SAMPLE_RATE, ModelConfig, preset
 from silero_like.model.encoder import Recognizer
 
 SUMMARY_S = 20.48  # a multiple of every block, so that no padding is counted
@@ -33,5 +33,5 @@ def summarize(config: ModelConfig | str, n_labels: int = 257) -> dict[str, Any]:
     return {
         "n_parameters": sum(p.numel() for p in model.parameters()) - inner,
         "macs_per_audio_s": round(counter.get_total_flops() / 2 / SUMMARY_S),
-        "receptive_field_s": round((2 * config.context_frames + 1) * FRAME_S, 2),
+        "receptive_field_s": round((2 * config.context_frames + 1) * config.frame_s, 2),
     }

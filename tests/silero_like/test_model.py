@@ -1,11 +1,22 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from silero_like.errors import ConfigError
-from silero_like.model.blocks import MASKED_SCORE, AttentionBlock, ChannelDropout, ConvBlock, SqueezeExcitation
+from silero_like.model.blocks import (
+    MASKED_SCORE,
+    AttentionBlock,
+    ChannelDropout,
+    ConvBlock,
+    SqueezeExcitation,
+    _differentiable_window_sum,
+    _join_neighbours,
+    _with_neighbours,
+    window_sum,
+)
 from silero_like.model.config import FRAME_SAMPLES, PRESETS, ModelConfig, from_dict, preset
 from silero_like.model.encoder import Recognizer
 from silero_like.model.frontend import LOG_FLOOR, LogMel, frame_mask
@@ -81,9 +92,17 @@ def test_lengths_follow_the_documented_rule(n_samples: int) -> None:
     assert torch.isfinite(output.log_probs).all()
 
 
-@pytest.mark.parametrize("idle_fraction", [0.0, 0.25])
-def test_padding_never_changes_a_result(idle_fraction: float) -> None:
-    model = random_model(dataclasses.replace(SMALL, idle_fraction=idle_fraction))
+def test_stride_4_gives_a_frame_every_40_ms() -> None:
+    config = dataclasses.replace(SMALL, stride=4)
+    output = random_model(config)(noise(16000)[None], torch.tensor([16000]))
+    assert int(output.lengths[0]) == 25 and config.frame_s == 0.04
+    with pytest.raises(ConfigError, match="stride must be 4 or 8, got 6"):
+        dataclasses.replace(SMALL, stride=6)
+
+
+@pytest.mark.parametrize("changes", [{}, {"idle_fraction": 0.25}, {"stride": 4}])
+def test_padding_never_changes_a_result(changes: dict[str, Any]) -> None:
+    model = random_model(dataclasses.replace(SMALL, **changes))
     waveforms = [noise(n, seed=n) for n in (7000, 50000, 33333, 161, 20480)]
     lengths = torch.tensor([len(w) for w in waveforms])
     batch = torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
@@ -105,16 +124,17 @@ def test_what_lies_in_the_padding_is_never_read() -> None:
     torch.testing.assert_close(a.log_probs[0, : int(a.lengths[0])], b.log_probs[0, : int(b.lengths[0])])
 
 
-def test_receptive_field_is_finite_and_context_frames_is_its_bound() -> None:
-    model = random_model().double()
-    context = SMALL.context_frames
+@pytest.mark.parametrize("stride", [4, 8])
+def test_receptive_field_is_finite_and_context_frames_is_its_bound(stride: int) -> None:
+    config = dataclasses.replace(SMALL, stride=stride)
+    model, context, frame_samples = random_model(config).double(), config.context_frames, 160 * stride
     reach = []
     for offset in range(8):  # wherever it stands within an attention block
         middle = context + 16 + offset
-        waveform = noise((2 * context + 48) * FRAME_SAMPLES).double().requires_grad_()
+        waveform = noise((2 * context + 48) * frame_samples).double().requires_grad_()
         output = model(waveform[None], torch.tensor([len(waveform)]))
         output.log_probs[0, middle, 0].backward()
-        seen = torch.nonzero(waveform.grad).flatten() / FRAME_SAMPLES
+        seen = torch.nonzero(waveform.grad).flatten() / frame_samples
         reach += [middle - float(seen.min()), float(seen.max()) - middle - 1]
     assert context - 3 <= max(reach) <= context
 
@@ -126,6 +146,36 @@ def test_moving_by_whole_frames_moves_the_result(shift: int) -> None:
     waveform = noise((2 * context + shift + 20) * FRAME_SAMPLES)
     whole, later = log_probs(model, waveform), log_probs(model, waveform[shift * FRAME_SAMPLES :])
     torch.testing.assert_close(whole[shift + context : -context], later[context:-context], atol=1e-4, rtol=0)
+
+
+def test_features_in_bfloat16_are_close_to_those_in_float32() -> None:
+    frontend = LogMel(80)
+    time_s = torch.arange(16000) / 16000
+    speech_like = 0.3 * torch.sin(400 * torch.cumsum(1 + 0.2 * torch.sin(20 * time_s), 0) / 16000) + 0.1 * noise(16000)
+    waveform, lengths = speech_like[None], torch.tensor([16000])
+    exact, n_frames = frontend(waveform, lengths)
+    fast, n_fast = frontend(waveform, lengths, bf16=True)
+    difference = (exact - fast).abs()
+    assert torch.equal(n_frames, n_fast) and exact.shape == fast.shape
+    assert difference.mean() < 0.01 and difference.max() < 0.2  # natural log; 8 bits of mantissa give about 0.005
+
+
+@pytest.mark.parametrize("radius", [1, 5, 20])
+def test_window_sum_has_its_true_gradient(radius: int) -> None:
+    x = torch.randn(2, 13, 3, requires_grad=True)
+    weight = torch.randn(2, 13, 3)
+    (expected,) = torch.autograd.grad((window_sum(x, radius) * weight).sum(), x)
+    (got,) = torch.autograd.grad((_differentiable_window_sum(x, radius) * weight).sum(), x)
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 5])
+def test_neighbours_have_their_true_gradient(n_blocks: int) -> None:
+    x = torch.randn(2, n_blocks, 4, 3, requires_grad=True)
+    weight = torch.randn(2, n_blocks, 12, 3)
+    (expected,) = torch.autograd.grad((_join_neighbours(x) * weight).sum(), x)
+    (got,) = torch.autograd.grad((_with_neighbours(x) * weight).sum(), x)
+    torch.testing.assert_close(got, expected)
 
 
 def test_attention_equals_full_attention_with_a_band_mask() -> None:
