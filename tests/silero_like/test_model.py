@@ -157,7 +157,8 @@ def test_features_in_bfloat16_are_close_to_those_in_float32() -> None:
     fast, n_fast = frontend(waveform, lengths, bf16=True)
     difference = (exact - fast).abs()
     assert torch.equal(n_frames, n_fast) and exact.shape == fast.shape
-    assert difference.mean() < 0.01 and difference.max() < 0.2  # natural log; 8 bits of mantissa give about 0.005
+    # natural log: 8 bits of mantissa give about 0.005 in every bin, and more where a narrow one holds little
+    assert difference.mean() < 0.02 and difference.max() < 0.6
 
 
 @pytest.mark.parametrize("radius", [1, 5, 20])
