@@ -115,6 +115,7 @@ class Feed:
             "domains": self.sampler.names,
             "batch": self.batch,
             "batch_s": self.batch_s,
+            "round_batch_s": self.sampler.batch_s,
             "observations": observations,
             "drawn": self.drawn,
             **self.curriculum.state_dict(),
@@ -142,9 +143,10 @@ class Feed:
             self.observations = ranks[self.group.rank]
         elif self.group.rank == 0:
             self.observations = [item for rank in ranks for item in rank]
-        if values["batch_s"] < self.batch_s:  # lowered for lack of memory
-            self.batch_s = values["batch_s"]
+        if values["batch_s"] < self.batch_s:  # lowered for lack of memory, in this round or before
+            self.batch_s = values["round_batch_s"]
             self.sampler = self._make_sampler()
+            self.batch_s = values["batch_s"]
 
     def _plan(self, step: int) -> list[list[Draw]]:
         """Plan the current round, which began at `step`."""
