@@ -114,8 +114,7 @@ class DomainSampler:
         generator = np.random.default_rng((self.seed, position.round))
         draws, position = self._draw(position, shares, admitted, generator)
         played_s = {draw: self.durations_s[draw.index] / draw.speed for draw in draws}
-        keys = np.array([played_s[draw] for draw in draws]) * generator.uniform(0.9, 1.1, size=len(draws))
-        batches = list(self._cut([draws[i] for i in np.argsort(keys, kind="stable")], played_s))
+        batches = list(self._cut(sorted(draws, key=lambda draw: played_s[draw]), played_s))
         self._even(batches)
         order = generator.permutation(len(batches))
         usable = len(batches) - len(batches) % self.world_size
