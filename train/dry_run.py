@@ -1,6 +1,6 @@
 """`train RECIPE --dry-run`: is the recipe sound, do the manifests read, what will a batch and its memory look like?
 
-Nothing is learned and nothing is written; audio files need not be readable.
+Nothing is learned and nothing is written; the audio of the manifests is not opened.
 """
 
 from __future__ import annotations
@@ -8,17 +8,18 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from data.augment import resolve
+from data.augment import EffectsBank, resolve
 from train.config import Recipe
 from train.dataset import Dataset, load_dataset
 from train.feed import base_shares
 from train.memory import estimate_memory, made_up_batch
 from train.objective import Objective
 from train.sampler import DomainSampler, Draw
-from train.start import make_model, read_source
+from train.start import make_model, parameter_groups, read_source
 
 
 def dry_run(recipe: Recipe) -> str:
@@ -32,28 +33,44 @@ def dry_run(recipe: Recipe) -> str:
     with tempfile.TemporaryDirectory() as folder:
         data = load_dataset(recipe, known, work_dir=Path(folder))
     model = make_model(recipe, data.tokenizer, source)
+    groups = parameter_groups(model, recipe.optimizer, recipe.finetune)
     objective = Objective(
         model,
         inner_weight=recipe.optimizer.inner_ctc_weight,
-        precision="fp32" if recipe.loop.precision == "fp16" else recipe.loop.precision,  # fp16 is for GPUs
+        precision="bf16" if recipe.loop.precision == "fp16" else recipe.loop.precision,  # fp16 is for GPUs; same size
         augmentation=resolve(recipe.augment),
         compiled=False,
     )
     learned = objective(made_up_batch(model, n_utterances=2, duration_s=3.0), np.random.default_rng(0))
     learned.loss.backward()
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
-    passes = recipe.optimizer.total_steps * recipe.loop.batch_s / 3600 / sum(data.hours.values())
+    audio_s = sum(example.utterance.duration_s for example in data.examples)
+    passes = recipe.optimizer.total_steps * recipe.loop.batch_s / audio_s
     lines = [
         f"{recipe.name}: {n_parameters / 1e6:.2f} M parameters, {data.tokenizer.vocab_size} pieces",
+        *_finetuning(recipe, groups),
         *_domains(data, base_shares(recipe, data.examples)),
         f"left out: {'; '.join(f'{n} {reason}' for reason, n in data.left_out.items() if n) or 'none'}",
         *_batches(recipe, data),
+        *_noise(recipe),
         f"{recipe.optimizer.total_steps} steps: at most {passes:.1f} passes a process",
         f"memory: {estimate_memory(objective, recipe.loop.batch_s)}",
         f"one step on made-up data: loss {float(learned.loss.detach()):.2f}",
         "This was a dry run: nothing was trained, no audio was decoded.",
     ]
     return "\n".join(lines)
+
+
+def _finetuning(recipe: Recipe, groups: list[dict[str, Any]]) -> list[str]:
+    learning = sum(parameter.numel() for group in groups for parameter in group["params"])
+    return [f"goes on from {recipe.finetune.init}: {learning / 1e6:.2f} M learn"] if recipe.finetune.init else []
+
+
+def _noise(recipe: Recipe) -> list[str]:
+    if recipe.augment.noise is None:
+        return []
+    bank = EffectsBank.load(recipe.augment.noise, recipe.root)
+    return [f"augmentation: {len(bank.noises)} noise clips, {len(bank.responses)} room responses"]
 
 
 def _domains(data: Dataset, shares: dict[str, float]) -> list[str]:

@@ -16,7 +16,7 @@ from data.augment import Augmentation, EffectsBank, resolve
 from data.store import AudioStore
 from decode.greedy import collapse
 from silero_like.errors import ConfigError
-from silero_like.evaluation.edits import edit_counts
+from silero_like.evaluation.edits import edit_distance
 from train.batches import Batch, Example, load_ahead, make_batch
 from train.config import Recipe
 from train.curriculum import Curriculum, Observation, prior_difficulty
@@ -76,7 +76,7 @@ class Feed:
             empty += not token_ids
             if self.recipe.curriculum.enabled:
                 reference, hypothesis = self.data.examples[index].text, tokenizer.decode(token_ids)
-                errors = edit_counts(reference, hypothesis).errors if hypothesis else len(reference)
+                errors = edit_distance(reference, hypothesis)
                 self.observations.append(Observation(index, errors, len(reference), hypothesis))
         return empty / max(1, len(batch.indices))
 

@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from train.config import Recipe
 from train.curriculum import Curriculum
+from train.curves import read_run
 from train.dataset import Dataset
+
+MAX_COLUMNS = 6  # evaluations that the table of a fine-tuning run shows
 
 
 def finish(recipe: Recipe, data: Dataset, curriculum: Curriculum, output_dir: Path) -> None:
-    """Write what a finished run leaves behind."""
+    """Write what a finished run leaves behind, and say on stderr what it is."""
     write_suspects(output_dir / "suspects.jsonl", data, curriculum)
     if recipe.finetune.init and data.dev:
-        print(change_table(output_dir / "log.jsonl", recipe, data), file=sys.stderr)
+        print(change_table(output_dir, data), file=sys.stderr)
     if recipe.loop.bundle:
-        path = write_bundle(output_dir)
-        print(f"bundle: {path}", file=sys.stderr)
+        print(write_bundle(output_dir), file=sys.stderr)
 
 
-def write_bundle(output_dir: Path) -> Path:
-    """Export the best weights, or the last where nothing was measured, as a bundle."""
+def write_bundle(output_dir: Path) -> str:
+    """Export the best weights, or the last where nothing was measured, as a bundle; return a line about it."""
     from silero_like.export import export_bundle
     from train.bundling import bundle_arguments
     from train.checkpoint import read_checkpoint
 
     best = output_dir / "best.safetensors"
     checkpoint = read_checkpoint(best if best.exists() else output_dir / "last.safetensors")
-    return export_bundle(output_dir / "bundle", **bundle_arguments(checkpoint), half_weights=True)
+    path = export_bundle(output_dir / "bundle", **bundle_arguments(checkpoint), half_weights=True)
+    step = checkpoint.progress.step
+    note = "" if step else ": no evaluation was better than the model that the run began from"
+    return f"bundle: {path}, the weights of step {step}{note}"
 
 
 def write_suspects(path: Path, data: Dataset, curriculum: Curriculum) -> None:
@@ -54,24 +60,29 @@ def write_suspects(path: Path, data: Dataset, curriculum: Curriculum) -> None:
         print(f"{len(lines)} suspect labels: {path}", file=sys.stderr)
 
 
-def change_table(log_path: Path, recipe: Recipe, data: Dataset) -> str:
-    """Return the dev CER of new and old domains before and after fine-tuning, and its macro average over each."""
-    evaluations = [
-        line for line in map(json.loads, log_path.read_text(encoding="utf-8").splitlines()) if line["event"] == "eval"
-    ]
-    before, after = evaluations[0]["domains"], evaluations[-1]["domains"]
+def change_table(output_dir: Path, data: Dataset) -> str:
+    """Return the dev CER of new and old domains before, during and after fine-tuning, and its macro average."""
+    evals = read_run(output_dir).evals
+    if not evals:
+        return f"{output_dir}: its log holds no evaluation"
+    picked = dict.fromkeys(round(place * (len(evals) - 1) / (MAX_COLUMNS - 1)) for place in range(MAX_COLUMNS))
+    shown = [evals[index] for index in picked]
+    titles = ["before", *(f"step {line['step']}" for line in shown[1:-1]), "after"]
+    columns = [line["domains"] for line in shown]
     new = {example.utterance.domain for example in data.examples if not example.is_replay}
-    lines = [f"{'domain':24} {'kind':4} {'before':>8} {'after':>8}"]
-    for kind, names in (("new", sorted(new & before.keys())), ("old", sorted(before.keys() - new))):
-        lines += [_row(name, kind, before[name]["cer"], after[name]["cer"]) for name in names]
+    lines = [_row("domain", "kind", titles)]
+    for kind, names in (("new", sorted(new & columns[0].keys())), ("old", sorted(columns[0].keys() - new))):
+        lines += [_row(name, kind, [_mean_cer(domains, [name]) for domains in columns]) for name in names]
         if len(names) > 1:
-            lines.append(_row("macro", kind, _macro(before, names), _macro(after, names)))
+            lines.append(_row("macro", kind, [_mean_cer(domains, names) for domains in columns]))
     return "\n".join(lines)
 
 
-def _row(name: str, kind: str, before: float, after: float) -> str:
-    return f"{name:24} {kind:4} {before:8.1%} {after:8.1%}"
+def _row(name: str, kind: str, cells: list[str]) -> str:
+    return f"{name:24} {kind:4}" + "".join(f"{cell:>12}" for cell in cells)
 
 
-def _macro(domains: dict[str, Any], names: list[str]) -> float:
-    return sum(float(domains[name]["cer"]) for name in names) / len(names)
+def _mean_cer(domains: Mapping[str, Any], names: list[str]) -> str:
+    """Return the mean CER of some domains; "-" where one of them has none, for lack of words."""
+    rates = [domains[name]["cer"] for name in names]
+    return "-" if None in rates else f"{sum(rates) / len(rates):.1%}"

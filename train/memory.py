@@ -18,6 +18,9 @@ from train.objective import Objective
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
 LARGE = 1 << 30
 CUDA_CONTEXT = 700_000_000
+CARD = 11e9  # bytes of the cards that the recipes are made for
+SHORT_LIVED = 0.1  # tensors that live only within a layer, as a share of the activations
+MADE_UP_S = 5.0
 
 
 def keep_freed_memory() -> bool:
@@ -37,34 +40,62 @@ def keep_freed_memory() -> bool:
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """What a training step needs, in bytes."""
+    """What a training step needs on a GPU."""
 
     state: int
-    """Weights, averaged weights, gradients and two moments of AdamW, all float32."""
-    activations: int
-    """What the backward pass of a full batch reads."""
-    overhead: int
-    """What the CUDA context and libraries take, roughly, and short-lived tensors."""
+    """Bytes of weights, averaged weights, gradients and two moments of AdamW in float32, and of copies in 16 bits."""
+    per_second: float
+    """Bytes that the backward pass reads, for each second of the padded batch."""
+    batch_s: float
+    """Seconds of audio in the padded batch."""
 
     @property
-    def total(self) -> int:
+    def activations(self) -> float:
+        """Bytes that the backward pass of a full batch reads."""
+        return self.per_second * self.batch_s
+
+    @property
+    def overhead(self) -> float:
+        """Bytes of the CUDA context and its libraries, roughly, and of short-lived tensors."""
+        return CUDA_CONTEXT + SHORT_LIVED * self.activations
+
+    @property
+    def total(self) -> float:
         """All of it."""
         return self.state + self.activations + self.overhead
 
+    def largest_batch_s(self, memory: float) -> float:
+        """Return the seconds of audio in a batch that fill `memory` bytes; 0 when the weights alone do."""
+        return max(0.0, (memory - self.state - CUDA_CONTEXT) / (self.per_second * (1 + SHORT_LIVED)))
+
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {getattr(self, name) / 1e9:.2f}" for name in ("state", "activations", "overhead"))
-        return f"about {self.total / 1e9:.1f} GB a process on a GPU ({parts})"
+        return (
+            f"about {self.total / 1e9:.1f} GB a process on a GPU ({parts}); {CARD / 1e9:.0f} GB hold a loop.batch_s of "
+            f"{self.largest_batch_s(CARD):.0f}"
+        )
 
 
 def estimate_memory(objective: Objective, batch_s: float) -> MemoryEstimate:
-    """Estimate the memory of a training step from one pass over a few made-up seconds.
+    """Estimate the memory of a training step from two passes over a few made-up seconds.
 
-    What autograd keeps for the backward pass is counted, storage by storage, and scaled to `batch_s`: every layer's
-    part grows linearly with the length of the batch.
+    What autograd keeps for the backward pass is counted, storage by storage. The part that grows with the batch is
+    scaled to `batch_s`; the rest, such as the copies of the weights that autocast makes, is counted once.
     """
-    batch = made_up_batch(objective.model, n_utterances=2, duration_s=5.0)
+    small, large = 2, 4
+    less, more = (_kept_bytes(objective, n_utterances) for n_utterances in (small, large))
+    per_second = (more - less) / (large - small) / MADE_UP_S
+    fixed = round(less - per_second * small * MADE_UP_S)
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in objective.parameters()]
+    state = sum(20 * size if learns else 8 * size for size, learns in sizes)
+    return MemoryEstimate(state + fixed, per_second, batch_s)
+
+
+def _kept_bytes(objective: Objective, n_utterances: int) -> int:
+    """Return the bytes that autograd keeps for the backward pass of a made-up batch, parameters not counted."""
+    batch = made_up_batch(objective.model, n_utterances=n_utterances, duration_s=MADE_UP_S)
+    own = {value.untyped_storage().data_ptr() for value in (*objective.parameters(), *objective.buffers())}
     kept: dict[int, int] = {}
-    own = {parameter.untyped_storage().data_ptr() for parameter in objective.parameters()}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -75,10 +106,9 @@ def estimate_memory(objective: Objective, batch_s: float) -> MemoryEstimate:
     device = next(objective.parameters()).device
     with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         learned = objective(batch.to(device), np.random.default_rng(0))  # `learned` keeps the storages apart
-    activations = int(sum(kept.values()) / batch.audio_s * batch_s)
+    total = sum(kept.values())
     del learned
-    n_parameters = sum(parameter.numel() for parameter in objective.parameters())
-    return MemoryEstimate(20 * n_parameters, activations, CUDA_CONTEXT + activations // 10)
+    return total
 
 
 def made_up_batch(model: Recognizer, *, n_utterances: int, duration_s: float) -> Batch:

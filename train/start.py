@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from data.text import get_normalizer
 from silero_like.bundle import load_bundle
 from silero_like.errors import ConfigError
 from silero_like.model.config import ModelConfig, from_dict, preset
@@ -36,9 +38,11 @@ def read_source(init: str) -> Source:
     """Read a bundle folder or a checkpoint.
 
     Raises:
-        ConfigError: a bundle without training weights, or no such checkpoint.
+        ConfigError: a bundle without training weights, the folder of a run, or no such checkpoint.
         BundleError: a damaged bundle.
     """
+    if (Path(init) / "best.safetensors").is_file():
+        raise ConfigError(f"{init}: the folder of a run: name its best.safetensors, or its bundle")
     if not Path(init).is_dir():
         checkpoint = read_checkpoint(init)
         normalizer = checkpoint.provenance["normalizer"]
@@ -57,10 +61,15 @@ def from_dict_fields() -> tuple[str, ...]:
 
 
 def make_model(recipe: Recipe, tokenizer: Tokenizer, source: Source | None) -> Recognizer:
-    """Build the recipe's model, or the source's with its weights and without dropped layers; seeds torch."""
+    """Build the recipe's model, or the source's with its weights and without dropped layers; seeds torch.
+
+    Raises:
+        ConfigError: the source is of another language, or the recipe asks for another architecture.
+    """
     torch.manual_seed(recipe.seed)
     if source is None:
         return Recognizer(preset(recipe.model.preset, n_labels=tokenizer.n_labels, **recipe.model.overrides))
+    _check_normalizer(recipe, source)
     config = _source_config(recipe, source, tokenizer.n_labels)
     model = Recognizer(config)
     kept = {name: value for name, value in source.weights.items() if name in model.state_dict()}
@@ -78,12 +87,12 @@ def parameter_groups(model: Recognizer, optimizer: OptimizerConfig, finetune: Fi
     """
     names = [name for name, _ in model.named_parameters()]
     for prefix in finetune.freeze:
-        if not any(name.startswith(prefix) for name in names):
+        if not any(_lies_in(name, [prefix]) for name in names):
             layers = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
             raise ConfigError(f"finetune.freeze: no parameter begins with {prefix!r}: the layers are {layers}")
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not name.startswith(tuple(finetune.freeze)))
+        parameter.requires_grad_(not _lies_in(name, finetune.freeze))
         if parameter.requires_grad:
             decay = optimizer.weight_decay if parameter.ndim > 1 else 0.0
             scale = finetune.layer_lr_decay ** layers_above(name, model.config)
@@ -109,6 +118,24 @@ def layers_above(name: str, config: ModelConfig) -> int:
     if layer == "conv_blocks":
         return n_attention + n_conv - int(rest.split(".")[0])
     return n_attention + n_conv + 1
+
+
+def _lies_in(name: str, prefixes: Sequence[str]) -> bool:
+    """Return whether a name begins with one of `prefixes`, by whole parts.
+
+    >>> _lies_in("conv_blocks.1.norm.bias", ["conv_blocks.1"]), _lies_in("conv_blocks.10.norm.bias", ["conv_blocks.1"])
+    (True, False)
+    """
+    return any(f"{name}.".startswith(f"{prefix.rstrip('.')}.") for prefix in prefixes)
+
+
+def _check_normalizer(recipe: Recipe, source: Source) -> None:
+    normalizer = get_normalizer(recipe.data.lang).label
+    if source.normalizer != normalizer:
+        raise ConfigError(
+            f"{recipe.finetune.init} learned text normalised by {source.normalizer}, this recipe's data.lang gives "
+            f"{normalizer}: set data.lang to the model's language"
+        )
 
 
 def _source_config(recipe: Recipe, source: Source, n_labels: int) -> ModelConfig:

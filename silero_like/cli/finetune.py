@@ -25,5 +25,4 @@ def finetune(start: str, recipe: str, overrides: tuple[str, ...], dry_run: bool)
       silero-like finetune silero_like/models/en recipes/finetune.yaml --set finetune.replay=0.3
       silero-like finetune my-bundle my-recipe.yaml --set 'finetune.freeze=[stem, conv_blocks]'
     """
-    overrides = (*overrides, f"finetune.init={start}")
-    run_recipe(recipe, overrides, dry_run=dry_run, command=["finetune", start, recipe])
+    run_recipe(recipe, overrides, dry_run=dry_run, command=["finetune", start, recipe], init=start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 
@@ -34,8 +35,10 @@ def train(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
     run_recipe(recipe, overrides, dry_run=dry_run, command=["train", recipe])
 
 
-def run_recipe(recipe: str, overrides: Sequence[str], *, dry_run: bool, command: Sequence[str]) -> None:
-    """Train as a recipe says, or look what would happen."""
+def run_recipe(
+    recipe: str, overrides: Sequence[str], *, dry_run: bool, command: Sequence[str], init: str | None = None
+) -> None:
+    """Train as a recipe says, from the model `init` if given, or look what would happen."""
     from silero_like.errors import ConfigError, MissingExtraError, SileroLikeError
 
     try:
@@ -45,7 +48,8 @@ def run_recipe(recipe: str, overrides: Sequence[str], *, dry_run: bool, command:
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"training needs {error.name}: pip install 'silero_like[train]'") from error
     try:
-        loaded = load_recipe(recipe, overrides)
+        start = [] if init is None else [f"finetune.init={json.dumps(init, ensure_ascii=False)}"]  # a YAML string
+        loaded = load_recipe(recipe, [*overrides, *start])
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     try:

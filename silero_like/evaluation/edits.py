@@ -49,15 +49,39 @@ def edit_counts(reference: Sequence[str], hypothesis: Sequence[str]) -> Counts:
     >>> edit_counts("the cat sat".split(), "a cat sat down".split())
     Counts(substitutions=1, insertions=1, deletions=0, length=3)
     """
-    head = _common_prefix(reference, hypothesis)
-    tail = _common_prefix(reference[head:][::-1], hypothesis[head:][::-1])
-    columns = reference[head : len(reference) - tail]
-    rows = hypothesis[head : len(hypothesis) - tail]
+    columns, rows = _without_common_ends(reference, hypothesis)
     if not columns or not rows:
         return Counts(0, len(rows), len(columns), len(reference))
     distance, deletions = _distance_and_deletions(columns, rows)
     insertions = deletions + len(rows) - len(columns)
     return Counts(distance - deletions - insertions, insertions, deletions, len(reference))
+
+
+def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """Count the fewest edits, without their kinds: half the time of `edit_counts`.
+
+    >>> edit_distance("kitten", "sitting")
+    3
+    """
+    columns, rows = _without_common_ends(reference, hypothesis)
+    if not columns or not rows:
+        return len(columns) + len(rows)
+    rises, falls = _bit_rows(_masks(columns), rows, ((1 << len(columns)) - 1, 0), len(columns))[-1]
+    return len(rows) + rises.bit_count() - falls.bit_count()
+
+
+def _without_common_ends(a: Sequence[str], b: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    head = _common_prefix(a, b)
+    tail = _common_prefix(a[head:][::-1], b[head:][::-1])
+    return a[head : len(a) - tail], b[head : len(b) - tail]
+
+
+def _masks(columns: Sequence[str]) -> dict[str, int]:
+    """Return, for each reference token, the bits of its positions."""
+    masks: dict[str, int] = {}
+    for position, token in enumerate(columns):
+        masks[token] = masks.get(token, 0) | 1 << position
+    return masks
 
 
 def _common_prefix(a: Sequence[str], b: Sequence[str]) -> int:
@@ -69,9 +93,7 @@ def _common_prefix(a: Sequence[str], b: Sequence[str]) -> int:
 
 def _distance_and_deletions(columns: Sequence[str], rows: Sequence[str]) -> tuple[int, int]:
     """Walk the edit matrix, a bit row for each hypothesis token, then back; both sequences are non-empty."""
-    masks: dict[str, int] = {}
-    for position, token in enumerate(columns):
-        masks[token] = masks.get(token, 0) | 1 << position
+    masks = _masks(columns)
     starts = range(0, len(rows), BLOCK_TOKENS)
     saved = [((1 << len(columns)) - 1, 0)]
     for start in starts[:-1]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from silero_like.errors import SileroLikeError
 from silero_like.evaluation import edits, scoring
+from silero_like.evaluation.edits import edit_distance
 from silero_like.evaluation.scoring import Counts, Evaluation, Scored, edit_counts, evaluate, format_table
 
 
@@ -69,6 +70,7 @@ def test_edit_counts_agree_with_jiwer(block: int, monkeypatch: pytest.MonkeyPatc
 @given(st.text("abc", max_size=12), st.text("abc", max_size=12))
 def test_swapping_the_texts_swaps_the_lengths_and_keeps_the_errors(a: str, b: str) -> None:
     there, back = edit_counts(a, b), edit_counts(b, a)
+    assert edit_distance(a, b) == there.errors
     assert there.errors == back.errors
     assert there.deletions - there.insertions == len(a) - len(b)
     assert there.substitutions >= 0
