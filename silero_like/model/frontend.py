@@ -69,19 +69,26 @@ class LogMel(nn.Module):
 
     def log_mel(self, waveform: Tensor) -> Tensor:
         """Return the log-mel spectrogram `(B, T, F)` before normalisation; T = 8 * ((N + 1359) // 1280)."""
-        padded, n_frames = _pad(waveform)
+        right_pad, n_frames = _padding(waveform.shape[1])
+        padded = nn.functional.pad(waveform, (LEFT_PAD, right_pad))
         spectrum = nn.functional.conv1d(padded[:, None], self.kernel, stride=HOP_LENGTH)
         real, imaginary = spectrum[..., :n_frames].transpose(1, 2).chunk(2, dim=-1)
         power = real.square() + imaginary.square()
         return torch.log(torch.clamp(power @ self.mel, min=LOG_FLOOR))
 
     def _log_mel_bf16(self, waveform: Tensor) -> Tensor:
-        padded, n_frames = _pad(waveform)
-        emphasized = padded - PRE_EMPHASIS * nn.functional.pad(padded, (1, 0))[:, :-1]
-        frames = emphasized.bfloat16().unfold(1, WINDOW_LENGTH, HOP_LENGTH)[:, :n_frames]
-        spectrum = frames @ self.dft.bfloat16()
-        mel = spectrum.square() @ self.mel.repeat(2, 1).bfloat16()  # real and imaginary parts add up in the product
-        return torch.log(torch.clamp(mel.float(), min=LOG_FLOOR))
+        n_rows, n_samples = waveform.shape
+        right_pad, n_frames = _padding(n_samples)
+        emphasized = waveform.new_zeros((n_rows, LEFT_PAD + n_samples + right_pad), dtype=torch.bfloat16)
+        emphasized[:, LEFT_PAD] = waveform[:, 0]
+        inside = emphasized[:, LEFT_PAD + 1 : LEFT_PAD + n_samples]
+        inside.copy_(torch.sub(waveform[:, 1:], waveform[:, :-1], alpha=PRE_EMPHASIS))
+        emphasized[:, LEFT_PAD + n_samples] = -PRE_EMPHASIS * waveform[:, -1]
+        frames = emphasized.unfold(1, WINDOW_LENGTH, HOP_LENGTH)[:, :n_frames]
+        # One flat product, squared in place: as three-dimensional tensors the weights would be copied for every row.
+        power = (frames.reshape(-1, WINDOW_LENGTH) @ self.dft.bfloat16()).square_()
+        mel = power @ self.mel.repeat(2, 1).bfloat16()  # real and imaginary parts add up in the product
+        return mel.float().clamp_(min=LOG_FLOOR).log_().view(n_rows, n_frames, -1)
 
 
 def frame_mask(lengths: Tensor, n_frames: int) -> Tensor:
@@ -89,11 +96,11 @@ def frame_mask(lengths: Tensor, n_frames: int) -> Tensor:
     return (torch.arange(n_frames, device=lengths.device)[None, :] < lengths[:, None]).unsqueeze(2).float()
 
 
-def _pad(waveform: Tensor) -> tuple[Tensor, int]:
-    """Pad `(B, N)` for framing; also return how many frames to keep, 8 * ((N + 1359) // 1280)."""
-    n_blocks = (waveform.shape[1] + HOP_LENGTH // 2 + FRAME_SAMPLES - 1) // FRAME_SAMPLES
+def _padding(n_samples: int) -> tuple[int, int]:
+    """Return samples to append before framing, and how many frames to keep: 8 * ((N + 1359) // 1280)."""
+    n_blocks = (n_samples + HOP_LENGTH // 2 + FRAME_SAMPLES - 1) // FRAME_SAMPLES
     right_pad = WINDOW_LENGTH - HOP_LENGTH // 2 - LEFT_PAD + FRAME_SAMPLES - 1
-    return nn.functional.pad(waveform, (LEFT_PAD, right_pad)), n_blocks * (FRAME_SAMPLES // HOP_LENGTH)
+    return right_pad, n_blocks * (FRAME_SAMPLES // HOP_LENGTH)
 
 
 def _dft_kernel(pre_emphasis: float) -> Tensor:
