@@ -70,8 +70,10 @@ class Batch:
             label_lengths=self.label_lengths.to(device, non_blocking=True),
         )
 
-    def halves(self) -> tuple[Batch, Batch]:
-        """Cut the batch in two, for when it does not fit the memory."""
+    def halves(self) -> tuple[Batch, ...]:
+        """Cut the batch in two, for when it does not fit the memory; a single utterance stays whole."""
+        if len(self.lengths) == 1:
+            return (self,)
         middle, cut = len(self.lengths) // 2, int(self.label_lengths[: len(self.lengths) // 2].sum())
         return self._part(slice(None, middle), slice(None, cut)), self._part(slice(middle, None), slice(cut, None))
 
