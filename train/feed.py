@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class Feed:
         self.drawn: dict[str, int] = dict.fromkeys(self.sampler.names, 0)
         """Utterances planned so far, by domain."""
 
-    def batches(self, step: int) -> Iterator[Batch]:
+    def batches(self, step: int) -> Generator[Batch, None, None]:
         """Yield batches without end; call `done` after each. `step` is the number of steps taken so far."""
         while True:
             draws = self._plan(step - self.batch)
@@ -104,6 +104,11 @@ class Feed:
         position = zip(self.sampler.names, self.position.passes, self.position.offsets, strict=True)
         return {name: number + offset / sizes[name] for name, number, offset in position}
 
+    def unreadable(self) -> dict[int, str]:
+        """Return why utterances cannot be read, by index; all ranks must call it together."""
+        ranks = self.group.gather(dict(self.store.unreadable))  # a copy: the loader threads go on adding
+        return {index: message for rank in ranks for index, message in rank.items()}
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return what a checkpoint keeps, as tensors and plain values; all ranks must call it together."""
         observations = [
@@ -116,6 +121,7 @@ class Feed:
             "batch": self.batch,
             "batch_s": self.batch_s,
             "round_batch_s": self.sampler.batch_s,
+            "lowered": self.batch_s < self.recipe.loop.batch_s,
             "observations": observations,
             "drawn": self.drawn,
             **self.curriculum.state_dict(),
@@ -143,7 +149,7 @@ class Feed:
             self.observations = ranks[self.group.rank]
         elif self.group.rank == 0:
             self.observations = [item for rank in ranks for item in rank]
-        if values["batch_s"] < self.batch_s:  # lowered for lack of memory, in this round or before
+        if values["lowered"] and values["batch_s"] < self.batch_s:  # for lack of memory, in this round or before
             self.batch_s = values["round_batch_s"]
             self.sampler = self._make_sampler()
             self.batch_s = values["batch_s"]
@@ -156,7 +162,7 @@ class Feed:
             shares, admitted = self.curriculum.shares(shares), self.curriculum.admitted(progress)
         ranks, self.next_position = self.sampler.plan(self.position, shares, admitted)
         if not ranks[0]:
-            raise ConfigError(f"fewer batches than {self.group.world_size} processes: lower loop.batch_s")
+            raise ConfigError(f"fewer batches than {self.group.world_size} processes: raise sampling.round_batches")
         self.planned = [draw.index for batches in ranks for draws in batches for draw in draws]
         self.round_batches = len(ranks[0])
         self.batch = min(self.batch, self.round_batches)  # resumed with another number of processes
@@ -194,8 +200,18 @@ class Feed:
 
 
 def base_shares(recipe: Recipe, examples: Sequence[Example]) -> dict[str, float]:
-    """Return the share of every domain before the curriculum: new domains, and old ones within the share of replay."""
+    """Return the share of every domain before the curriculum: new domains, and old ones within the share of replay.
+
+    Raises:
+        ConfigError: weights or targets for domains that there are not.
+    """
     counts = Counter(example.domain for example in examples)
+    for key, named in (
+        ("sampling.weights", recipe.sampling.weights),
+        ("curriculum.targets", recipe.curriculum.targets),
+    ):
+        for name in sorted(named.keys() - counts.keys()):
+            raise ConfigError(f"{key} names unknown domain {name!r}: the domains are {', '.join(sorted(counts))}")
     if not any(example.is_replay for example in examples):
         return domain_shares(counts, recipe.sampling.weights, recipe.sampling.temperature)
     shares = {}
