@@ -78,7 +78,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     payload = save(
         {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, {"about": json.dumps(about)}
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.tmp")  # one name: the next write replaces what a kill left
     try:
         with temporary.open("wb") as stream:
             stream.write(payload)

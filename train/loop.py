@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ import yaml
 from torch import Tensor
 
 import silero_like
-from silero_like.errors import ConfigError
+from silero_like.errors import ConfigError, SileroLikeError
 from silero_like.model.encoder import Recognizer
 from train.batches import Batch
 from train.checkpoint import (
@@ -49,9 +49,22 @@ from train.start import make_model, parameter_groups, read_source
 from train.telemetry import BLANK_ADVICE, Telemetry, Timers
 
 
+@contextmanager
+def _plain_disk_errors() -> Iterator[None]:
+    """Say in one line what cannot be read or written."""
+    try:
+        yield
+    except OSError as error:
+        raise SileroLikeError(
+            f"{error.filename or 'a file of the run'}: {error.strerror}: once that is mended, the same command goes on "
+            "from the last checkpoint"
+        ) from error
+
+
 class Trainer:
     """A run: its model, optimizer, data and position."""
 
+    @_plain_disk_errors()
     def __init__(self, recipe: Recipe, *, command: str = "") -> None:
         keep_freed_memory()
         self.recipe, self.command = recipe, command
@@ -78,18 +91,19 @@ class Trainer:
             compiled=recipe.loop.compile,
         )
         self.progress, self.metrics, self.timers = Progress(), {}, Timers()  # type: ignore[var-annotated]
-        self.save_failed = False
+        self.unwritten: set[str] = set()
+        """Checkpoints whose last writing failed."""
         if checkpoint:
             self._restore(checkpoint)
 
+    @_plain_disk_errors()
     def run(self) -> None:
         """Train until `total_steps`, logging, evaluating and writing checkpoints on the way."""
         self._announce()
         loop, total = self.recipe.loop, self.recipe.optimizer.total_steps
         if self.recipe.finetune.init and self.progress.step == 0:
             self._evaluate()
-        batches = self.feed.batches(self.progress.step)
-        with _stop_signal() as stopped:
+        with _stop_signal() as stopped, closing(self.feed.batches(self.progress.step)) as batches:
             stop = False
             while self.progress.step < total and not stop:
                 started = time.perf_counter()
@@ -105,7 +119,6 @@ class Trainer:
                     self._save("last.safetensors")
                 if loop.keep_every and step % loop.keep_every == 0:
                     self._save(f"step-{step}.safetensors")
-        batches.close()  # type: ignore[attr-defined]
         self._end(finished=self.progress.step >= total)
 
     def _step(self, batch: Batch, started: float, *, stop: bool = False) -> bool:
@@ -223,7 +236,7 @@ class Trainer:
 
     def _evaluate(self) -> None:
         """Measure the averaged weights on every dev manifest; keep them as `best` when the micro CER is the lowest."""
-        improved = False
+        improved, best_before = False, self.progress.best_cer
         if self.group.rank == 0 and self.data.dev:
             model = Recognizer(self.model.config).to(self.group.device)
             model.load_state_dict(self.average)
@@ -240,6 +253,8 @@ class Trainer:
                 self.progress = dataclasses.replace(self.progress, best_cer=cer)
         if any(self.group.gather(improved)):
             self._save("best.safetensors")
+            if "best.safetensors" in self.unwritten:  # the one on the disk is still the best there is
+                self.progress = dataclasses.replace(self.progress, best_cer=best_before)
 
     def _log(self) -> None:
         timers, self.timers = self.timers, Timers()
@@ -281,9 +296,9 @@ class Trainer:
         )
         try:
             write_checkpoint(self.output_dir / name, checkpoint)
-            self.save_failed = False
+            self.unwritten.discard(name)
         except OSError as error:
-            self.save_failed = True
+            self.unwritten.add(name)
             self.telemetry.say(
                 f"warning: step {self.progress.step}: cannot write {self.output_dir / name}: {error.strerror}; the "
                 "checkpoint before it is whole, and the run goes on: make room before it ends"
@@ -373,14 +388,15 @@ class Trainer:
     def _end(self, *, finished: bool) -> None:
         for message in self.feed.store.unreadable.values():
             self.telemetry.say(f"unreadable audio, skipped: {message}")
-        if self.group.rank == 0 and finished:
-            finish(self.recipe, self.data, self.feed.curriculum, self.output_dir)
-        elif not finished:
-            self.telemetry.say(f"stopped at step {self.progress.step}; the same command goes on from there")
         self.telemetry.close()
         self.group.close()
-        if self.save_failed:
-            raise ConfigError(f"{self.output_dir}: the last checkpoint could not be written: make room and run again")
+        if self.unwritten:
+            names = ", ".join(sorted(self.unwritten))
+            raise SileroLikeError(f"{self.output_dir}: {names} could not be written: make room and run again")
+        if not finished:
+            self.telemetry.say(f"stopped at step {self.progress.step}; the same command goes on from there")
+        elif self.group.rank == 0:
+            finish(self.recipe, self.data, self.feed.curriculum, self.output_dir)
 
 
 def learning_rate(step: int, peak: float, warmup_steps: int, total_steps: int) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,15 +64,18 @@ class Telemetry:
             return
         line = json.dumps({"event": name, **_plain(values)}, ensure_ascii=False)
         try:
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
+            with self.path.open("ab+") as stream:
+                stream.seek(-min(1, stream.tell()), os.SEEK_END)
+                start = b"" if stream.read() in (b"", b"\n") else b"\n"  # a kill or a full disk left half a line
+                stream.write(start + line.encode() + b"\n")
         except OSError as error:
             self.warn_once("log", f"cannot write {self.path}: {error.strerror}; the run goes on without its log")
 
     def say(self, message: str) -> None:
-        """Print to stderr."""
+        """Print to stderr, if it is still there: a closed terminal or a full disk does not end the run."""
         if self.active:
-            print(message, file=sys.stderr, flush=True)
+            with suppress(OSError):
+                print(message, file=sys.stderr, flush=True)
 
     def warn_once(self, key: str, message: str) -> None:
         """Print a warning, the first time."""
@@ -97,26 +102,32 @@ class Telemetry:
 
     def scalars(self, step: int, values: Mapping[str, float | None]) -> None:
         """Add numbers to TensorBoard."""
-        if self.board:
-            for name, value in values.items():
-                if value is not None and math.isfinite(value):
-                    self.board.add_scalar(name, value, step)
+        for name, value in values.items():
+            if value is not None and math.isfinite(value):
+                self._show("add_scalar", name, value, step)
 
     def texts(self, step: int, lines: str) -> None:
         """Add example texts to TensorBoard."""
-        if self.board:
-            self.board.add_text("examples", lines, step)
+        self._show("add_text", "examples", lines, step)
 
     def spectrogram(self, step: int, features: npt.NDArray[np.float32]) -> None:
         """Add the features `(T, F)` of an augmented sample to TensorBoard, low frequencies at the bottom."""
-        if self.board:
-            image = np.clip((features.T[::-1] + 2) / 4, 0, 1)
-            self.board.add_image("augmented sample", image, step, dataformats="HW")
+        image = np.clip((features.T[::-1] + 2) / 4, 0, 1)
+        self._show("add_image", "augmented sample", image, step, dataformats="HW")
 
     def close(self) -> None:
         """Finish the TensorBoard file."""
-        if self.board:
-            self.board.close()
+        self._show("close")
+
+    def _show(self, method: str, *arguments: Any, **named: Any) -> None:
+        """Call a method of the TensorBoard writer; a full disk ends TensorBoard, not the run."""
+        if not self.board:
+            return
+        try:
+            getattr(self.board, method)(*arguments, **named)
+        except OSError as error:
+            self.board = None
+            self.warn_once("board", f"cannot write TensorBoard's files: {error.strerror}; the run goes on without them")
 
 
 def _board(folder: Path) -> Any:
