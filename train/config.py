@@ -182,6 +182,9 @@ class LoopConfig:
     """Compile the encoder with torch.compile (needs a C++ compiler on a CPU)."""
     blank_warning_steps: int = 1000
     """Steps of nothing but blanks after which the log says what to try."""
+    timeout_s: float = 600.0
+    """Several processes: how long one may be silent before the others end with an error. Raise it if measuring the dev
+    manifests, which the first process does alone, takes longer."""
     tensorboard: bool = True
     """Write TensorBoard files when the package is installed."""
     bundle: bool = True

@@ -38,7 +38,7 @@ from train.checkpoint import (
     write_checkpoint,
 )
 from train.config import Recipe
-from train.dataset import Dataset, feature_samples, load_dataset
+from train.dataset import Dataset, digest, feature_samples, load_dataset
 from train.distributed import Group
 from train.evaluation import evaluate_model, format_examples
 from train.feed import Feed
@@ -47,6 +47,8 @@ from train.memory import estimate_memory, keep_freed_memory
 from train.objective import Learned, Objective
 from train.start import make_model, parameter_groups, read_source
 from train.telemetry import BLANK_ADVICE, Telemetry, Timers
+
+SAME = "start all of them with one recipe, the same data and one output_dir on a shared disk"
 
 
 @contextmanager
@@ -68,13 +70,16 @@ class Trainer:
     def __init__(self, recipe: Recipe, *, command: str = "") -> None:
         keep_freed_memory()
         self.recipe, self.command = recipe, command
-        self.group = Group()
+        self.group = Group(recipe.loop.timeout_s)
         if recipe.loop.threads:
             torch.set_num_threads(recipe.loop.threads)
         self.output_dir = Path(recipe.output_dir)
         self.output_dir.mkdir(parents=True, exist_ok=True)
         last = self.output_dir / "last.safetensors"
         checkpoint = read_checkpoint(last) if last.exists() else None
+        self.group.agree(
+            SAME, recipe=digest(repr(recipe).encode())[:8], last_step=checkpoint and checkpoint.progress.step
+        )
         self.telemetry = Telemetry(self.output_dir, active=self.group.rank == 0, tensorboard=recipe.loop.tensorboard)
         self.data, self.model = self._data_and_model(checkpoint)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
@@ -331,6 +336,8 @@ class Trainer:
         if source and self.recipe.finetune.vocabulary == "keep":
             tokenizer = tokenizer or source.tokenizer
         data = self._load_data(tokenizer)
+        facts = repr((data.hashes, len(data.examples))).encode()
+        self.group.agree(SAME, training_data=digest(facts + data.tokenizer_model)[:8])
         if source and source.normalizer != data.normalizer.label:
             raise ConfigError(
                 f"{self.recipe.finetune.init} learned text normalised by {source.normalizer}, this recipe's data.lang "
@@ -339,7 +346,10 @@ class Trainer:
         model = make_model(self.recipe, data.tokenizer, source)
         if not (checkpoint or source):
             model.frontend.fit(torch.from_numpy(w) for w in feature_samples(data.examples, self.recipe.seed))
-        return data, model.to(self.group.device)
+        model.to(self.group.device)
+        if not checkpoint:
+            self.group.broadcast(model.state_dict().values())
+        return data, model
 
     def _load_data(self, known: bytes | None) -> Dataset:
         """Rank 0 trains the tokenizer; the others wait and read it."""
