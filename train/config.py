@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import types
 import typing
@@ -155,6 +156,14 @@ class OptimizerConfig:
     inner_ctc_weight: float = 0.3
     """Share of the CTC loss of the inner head, before the transformer tail."""
 
+    def __post_init__(self) -> None:
+        for key in ("peak_lr", "total_steps", "clip_norm"):
+            _require(getattr(self, key) > 0, f"optimizer.{key} must be positive, got {getattr(self, key)}")
+        for key in ("warmup_steps", "weight_decay"):
+            _require(getattr(self, key) >= 0, f"optimizer.{key} must not be negative, got {getattr(self, key)}")
+        for key in ("ema_decay", "inner_ctc_weight"):
+            _require(0 <= getattr(self, key) <= 1, f"optimizer.{key} must lie in [0, 1], got {getattr(self, key)}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
@@ -226,11 +235,21 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _require(self.loop.precision in ("bf16", "fp16", "fp32"), f"loop.precision: unknown {self.loop.precision!r}")
-        _require(self.loop.batch_s > 0, f"loop.batch_s must be positive, got {self.loop.batch_s}")
+        _require(0 < self.loop.batch_s < math.inf, f"loop.batch_s must be positive, got {self.loop.batch_s}")
         _require(bool(self.data.train), "data.train is empty: name at least one manifest")
-        for key in ("log_every", "eval_every", "checkpoint_every", "prefetch_batches", "workers"):
+        for key in (
+            "log_every",
+            "eval_every",
+            "checkpoint_every",
+            "prefetch_batches",
+            "workers",
+            "blank_warning_steps",
+        ):
             _require(getattr(self.loop, key) > 0, f"loop.{key} must be positive, got {getattr(self.loop, key)}")
-        _require(self.optimizer.total_steps > 0, "optimizer.total_steps must be positive")
+        for key in ("threads", "keep_every"):
+            _require(getattr(self.loop, key) >= 0, f"loop.{key} must not be negative, got {getattr(self.loop, key)}")
+        _require(self.loop.timeout_s > 0, f"loop.timeout_s must be positive, got {self.loop.timeout_s}")
+        _require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
 
     @property
     def root(self) -> Path:

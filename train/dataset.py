@@ -31,7 +31,7 @@ class Dataset:
     tokenizer_model: bytes
     normalizer: Normalizer
     left_out: dict[str, int]
-    """Reason -> training rows."""
+    """Reason -> rows, of dev manifests too."""
     hashes: dict[str, str]
     """Manifest name -> SHA-256."""
     hours: dict[str, float]
@@ -47,13 +47,14 @@ def load_dataset(recipe: Recipe, tokenizer_model: bytes | None = None, *, work_d
         work_dir: where a new tokenizer is written.
 
     Raises:
-        ConfigError: no usable training utterance.
+        ConfigError: a manifest without a usable row, or no usable training utterance.
+        ManifestError: a manifest cannot be read.
     """
     left_out: Counter[str] = Counter()
     hashes: dict[str, str] = {}
     new = _read(recipe, recipe.data.train, hashes, left_out)
     old = _read(recipe, recipe.data.replay, hashes, left_out)
-    dev = _read(recipe, recipe.data.dev, hashes, Counter())
+    dev = _read(recipe, recipe.data.dev, hashes, left_out, "bad row of a dev manifest")
     normalizer = get_normalizer(recipe.data.lang)
     # Fine-tuning a model of stride 4 is held to stride 8 here: a few very fast utterances are left out needlessly.
     frame_s = preset(recipe.model.preset, n_labels=2, **recipe.model.overrides).frame_s
@@ -73,8 +74,9 @@ def load_dataset(recipe: Recipe, tokenizer_model: bytes | None = None, *, work_d
     hours: defaultdict[str, float] = defaultdict(float)
     for example in examples:
         hours[example.domain] += example.utterance.duration_s / 3600
-    rounded = {domain: round(value, 3) for domain, value in hours.items()}
-    return Dataset(tuple(examples), tuple(dev), tokenizer, tokenizer_model, normalizer, dict(left_out), hashes, rounded)
+    return Dataset(
+        tuple(examples), tuple(dev), tokenizer, tokenizer_model, normalizer, dict(left_out), hashes, dict(hours)
+    )
 
 
 def feature_samples(examples: tuple[Example, ...], seed: int, n_samples: int = 300) -> list[np.ndarray]:
@@ -109,19 +111,24 @@ def _unusable(recipe: Recipe, duration_s: float, token_ids: tuple[int, ...], fra
     return None
 
 
-def _read(recipe: Recipe, names: list[str], hashes: dict[str, str], left_out: Counter[str]) -> list[Utterance]:
+def _read(
+    recipe: Recipe, names: list[str], hashes: dict[str, str], left_out: Counter[str], bad: str = "bad manifest row"
+) -> list[Utterance]:
     utterances: list[Utterance] = []
     for name in names:
         manifest = read_manifest(recipe.root / name)
+        if not manifest.utterances:
+            reason = manifest.problems[0] if manifest.problems else "it is empty"
+            raise ConfigError(f"{manifest.path}: no usable row ({reason}): mend it or take it out of the recipe")
         hashes[name] = manifest.sha256
-        left_out["bad manifest row"] += len(manifest.problems)
+        left_out[bad] += len(manifest.problems)
         utterances += manifest.utterances
     return utterances
 
 
 def _tokenizer_model(recipe: Recipe, texts: list[str], work_dir: Path) -> bytes:
     if recipe.tokenizer.path:
-        return Path(recipe.tokenizer.path).read_bytes()
+        return Tokenizer(recipe.tokenizer.path).model
     path = work_dir / "tokenizer.model"
     train_tokenizer(sorted(texts), path, vocab_size=recipe.tokenizer.vocab_size)
     return path.read_bytes()

@@ -48,6 +48,7 @@ from train.objective import Learned, Objective
 from train.start import make_model, parameter_groups, read_source
 from train.telemetry import BLANK_ADVICE, Telemetry, Timers
 
+MAX_DEAF_STEPS = 20  # steps in a row without any audio, after which the disk must have gone
 SAME = "start all of them with one recipe, the same data and one output_dir on a shared disk"
 
 
@@ -98,6 +99,7 @@ class Trainer:
         self.progress, self.metrics, self.timers = Progress(), {}, Timers()  # type: ignore[var-annotated]
         self.unwritten: set[str] = set()
         """Checkpoints whose last writing failed."""
+        self.deaf_steps = 0
         if checkpoint:
             self._restore(checkpoint)
 
@@ -129,9 +131,10 @@ class Trainer:
     def _step(self, batch: Batch, started: float, *, stop: bool = False) -> bool:
         """Take one step; return whether any process was asked to stop."""
         learned, split = self._backward(batch)
-        audio_s, stops, splits = self.group.average_gradients(
-            self.parameters.values(), (batch.audio_s, float(stop), float(split))
+        audio_s, stops, splits, n_heard = self.group.average_gradients(
+            self.parameters.values(), (batch.audio_s, float(stop), float(split), len(batch.indices))
         )
+        self._check_heard(n_heard)
         self.scaler.unscale_(self.optimizer)
         clip_started = time.perf_counter()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.optimizer.clip_norm, foreach=True)
@@ -216,6 +219,16 @@ class Trainer:
                 f"{self.feed.batch_s:.0f} instead of {self.recipe.loop.batch_s:.0f} from the next round on"
             )
 
+    def _check_heard(self, n_utterances: float) -> None:
+        """End the run, on all processes, when none of them has read any audio for a while."""
+        self.deaf_steps = 0 if n_utterances else self.deaf_steps + 1
+        if self.deaf_steps == MAX_DEAF_STEPS:
+            reasons = [*self.feed.unreadable().values()]
+            raise SileroLikeError(
+                f"step {self.progress.step}: no audio at all could be read for {MAX_DEAF_STEPS} steps "
+                f"({reasons[-1]}): is the disk there? The same command goes on from the last checkpoint"
+            )
+
     def _observe(self, batch: Batch, learned: Learned) -> None:
         """Let the curriculum see what the model read, and warn of a model that reads nothing."""
         started = time.perf_counter()
@@ -241,30 +254,40 @@ class Trainer:
 
     def _evaluate(self) -> None:
         """Measure the averaged weights on every dev manifest; keep them as `best` when the micro CER is the lowest."""
-        improved, best_before = False, self.progress.best_cer
-        if self.group.rank == 0 and self.data.dev:
-            model = Recognizer(self.model.config).to(self.group.device)
-            model.load_state_dict(self.average)
-            evaluation, scored = evaluate_model(model, self.data, name=self.recipe.name)
-            self.metrics = evaluation.to_dict()
-            self.telemetry.event("eval", step=self.progress.step, **self.metrics)
-            table, examples = format_examples(evaluation, scored)
-            self.telemetry.say(f"{table}\n{examples}")
-            self.telemetry.texts(self.progress.step, examples)
-            self.telemetry.scalars(self.progress.step, dev_scalars(self.metrics))
-            cer = self.metrics["micro"]["cer"]  # None when no dev audio could be read
-            improved = cer is not None and cer < self.progress.best_cer
-            if improved:
-                self.progress = dataclasses.replace(self.progress, best_cer=cer)
+        best_before = self.progress.best_cer
+        improved = self.group.rank == 0 and bool(self.data.dev) and self._measure()
         if any(self.group.gather(improved)):
             self._save("best.safetensors")
             if "best.safetensors" in self.unwritten:  # the one on the disk is still the best there is
                 self.progress = dataclasses.replace(self.progress, best_cer=best_before)
 
+    def _measure(self) -> bool:
+        """Measure, tell the result, and return whether it is the best so far."""
+        model = Recognizer(self.model.config).to(self.group.device)
+        model.load_state_dict(self.average)
+        try:
+            evaluation, scored = evaluate_model(model, self.data, name=self.recipe.name)
+        except SileroLikeError as error:  # no dev audio could be read
+            self.telemetry.say(f"warning: step {self.progress.step}: nothing was measured: {error}")
+            return False
+        self.metrics = evaluation.to_dict()
+        self.telemetry.event("eval", step=self.progress.step, **self.metrics)
+        table, examples = format_examples(evaluation, scored)
+        self.telemetry.say(f"{table}\n{examples}")
+        self.telemetry.texts(self.progress.step, examples)
+        self.telemetry.scalars(self.progress.step, dev_scalars(self.metrics))
+        cer = self.metrics["micro"]["cer"]  # None when the dev texts hold no words
+        improved = cer is not None and cer < self.progress.best_cer
+        if improved:
+            self.progress = dataclasses.replace(self.progress, best_cer=cer)
+        return improved
+
     def _log(self) -> None:
         timers, self.timers = self.timers, Timers()
         curriculum = self.recipe.curriculum.enabled
         progress = self.feed.progress(self.progress.step)
+        unreadable = self.feed.unreadable()
+        self.telemetry.unreadable(self.progress.step, unreadable)
         self.telemetry.train(
             total_steps=self.recipe.optimizer.total_steps,
             timers=timers,
@@ -274,7 +297,7 @@ class Trainer:
             hours_seen=self.progress.audio_s / 3600,
             train_s=self.progress.train_s,
             skipped_steps=self.progress.skipped_steps,
-            unreadable=len(self.feed.store.unreadable),
+            unreadable=len(unreadable),
             passes=self.feed.passes(),
             shares=self.feed.observed_shares(),
             curriculum=self.feed.curriculum.report(progress) if curriculum else None,
@@ -316,7 +339,7 @@ class Trainer:
             "world_size": self.group.world_size,
             "device": str(self.group.device),
             "threads": torch.get_num_threads(),
-            "hours": self.data.hours,
+            "hours": {domain: round(hours, 3) for domain, hours in self.data.hours.items()},
             "manifests_sha256": self.data.hashes,
             "left_out": self.data.left_out,
             "normalizer": self.data.normalizer.label,
@@ -369,6 +392,16 @@ class Trainer:
                 f"{self.output_dir}: its checkpoint is of another architecture: "
                 "use a new output_dir, or the recipe that began this run"
             )
+        step, total_steps = checkpoint.progress.step, self.recipe.optimizer.total_steps
+        if step > total_steps:
+            raise ConfigError(
+                f"{self.output_dir}: its checkpoint is at step {step}, past the end of the run: raise "
+                f"optimizer.total_steps from {total_steps}, or use a new output_dir"
+            )
+        known = checkpoint.provenance["manifests_sha256"].values()
+        for name in (*self.recipe.data.train, *self.recipe.data.replay):
+            if self.data.hashes[name] not in known:
+                self.telemetry.say(f"warning: {name} has changed since the checkpoint; this run cannot be repeated")
         self.model.load_state_dict(checkpoint.model)
         self.average = {name: value.to(self.group.device) for name, value in checkpoint.average.items()}
         restore_optimizer(self.optimizer, self.parameters, checkpoint.optimizer)
@@ -396,8 +429,7 @@ class Trainer:
         self.telemetry.spectrogram(self.progress.step, features[0, : int(n_frames[0])].cpu().numpy())
 
     def _end(self, *, finished: bool) -> None:
-        for message in self.feed.store.unreadable.values():
-            self.telemetry.say(f"unreadable audio, skipped: {message}")
+        self.telemetry.unreadable(self.progress.step, self.feed.unreadable())
         self.telemetry.close()
         self.group.close()
         if self.unwritten:

@@ -56,6 +56,7 @@ class Telemetry:
     def __init__(self, output_dir: Path, *, active: bool, tensorboard: bool) -> None:
         self.path, self.active = output_dir / "log.jsonl", active
         self.warned: set[str] = set()
+        self.told: set[int] = set()
         self.board = _board(output_dir / "tensorboard") if active and tensorboard else None
 
     def event(self, name: str, **values: Any) -> None:
@@ -82,6 +83,15 @@ class Telemetry:
         if key not in self.warned:
             self.warned.add(key)
             self.say(f"warning: {message}")
+
+    def unreadable(self, step: int, messages: Mapping[int, str]) -> None:
+        """Name audio that could not be read, given by index of its utterance, once each."""
+        new = [messages[index] for index in sorted(messages.keys() - self.told)]
+        self.told |= messages.keys()
+        if new:
+            self.event("unreadable", step=step, messages=new)
+            more = f" (and {len(new) - 3} more, named in log.jsonl)" if len(new) > 3 else ""
+            self.say(f"unreadable audio, skipped: {'; '.join(new[:3])}{more}")
 
     def train(self, *, total_steps: int, timers: Timers, **values: Any) -> None:
         """Log a stretch of training."""
