@@ -21,6 +21,7 @@ COMMANDS = (
     "doctor",
     "tokenizer",
     "data",
+    "lm",
     "forecast",
     "compare-runs",
 )

@@ -1,0 +1,90 @@
+"""How well a model predicts a text: perplexity and the share of unknown words, scored by KenLM."""
+
+import gzip
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from decode.words import split_words
+from lm.model import Floats, Ints, LanguageModelError
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """What a model makes of a text."""
+
+    n_lines: int
+    """Lines, each of which ends with a predicted </s>."""
+    n_words: int
+    """Running words."""
+    n_unknown: int
+    """Running words that the model does not know."""
+    log_prob: float
+    """Sum of the log10 probabilities of the known words and of the </s>."""
+
+    @property
+    def unknown_rate(self) -> float:
+        """Share of running words that the model does not know, 0 to 1."""
+        return self.n_unknown / self.n_words if self.n_words else 0.0
+
+    @property
+    def perplexity(self) -> float:
+        """Perplexity of the known words and the </s>: unknown words are left out, as a model gives them too little."""
+        return float(10.0 ** (-self.log_prob / max(1, self.n_words - self.n_unknown + self.n_lines)))
+
+
+def load_kenlm(path: str | Path) -> Any:
+    """Load an ARPA file, plain or .gz, or a KenLM binary with the `kenlm` module, without its messages.
+
+    Raises:
+        LanguageModelError: KenLM cannot read it.
+    """
+    import kenlm
+
+    config = kenlm.Config()
+    config.show_progress = False
+    config.arpa_complain = kenlm.ARPALoadComplain.NONE
+    with _unpacked(Path(path)) as plain:
+        try:
+            return kenlm.Model(str(plain), config)
+        except (OSError, RuntimeError) as error:
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise LanguageModelError(f"{path}: expected ARPA or KenLM binary of order 2 or more: {reason}") from error
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """Give a gzipped file's content a name for a while: the wheel of `kenlm` is built without zlib."""
+    if path.suffix != ".gz":
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / path.stem
+        try:
+            with gzip.open(path) as packed, plain.open("wb") as file:
+                shutil.copyfileobj(packed, file)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise LanguageModelError(f"{path}: expected a whole .gz file: {error}") from error
+        yield plain
+
+
+def token_scores(model: Any, lines: Iterable[str]) -> tuple[Floats, Ints]:
+    """Return the log10 probability of each word and </s> of normalised lines, and whether the model knows it."""
+    scores = [score for line in lines for score in model.full_scores(" ".join(split_words(line)))]
+    log_probs = np.array([score[0] for score in scores], np.float64)
+    return log_probs, np.array([not score[2] for score in scores], bool)
+
+
+def score_text(model: Any, lines: Iterable[str]) -> TextScore:
+    """Score normalised lines; empty ones are passed over."""
+    filled = [line for line in lines if line]
+    log_probs, known = token_scores(model, filled)
+    n_words = len(known) - len(filled)
+    return TextScore(len(filled), n_words, int((~known).sum()), float(log_probs[known].sum()))
