@@ -1,0 +1,161 @@
+"""``silero-like lm``, as a user calls it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lm.arpa import read_arpa
+from lm.interpolate import largest_deviation
+from silero_like.cli import main
+
+BOOK = "The cat sat. The dog ran!\nA cat ran; a dog sat.\nMr. Dog saw 2 cats\n" * 4
+
+
+def run(*arguments: object, input_text: str | None = None) -> Result:
+    return CliRunner().invoke(main, ["lm", *map(str, arguments)], input=input_text)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    path = tmp_path / "book.txt"
+    path.write_text(BOOK)
+    return path
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    rows = [
+        {"audio_filepath": f"{n}.wav", "duration": 1, "text": text, "lang": "en", "domain": "digits"}
+        for n, text in enumerate(["one two", "two one", "One.", "two two one"])
+    ]
+    path = tmp_path / "digits.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@pytest.fixture
+def models(book: Path, digits: Path, tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / "book.arpa", tmp_path / "digits.arpa.gz"]
+    for text, path in zip((book, digits), paths, strict=True):
+        assert run("build", text, "--output", path).exit_code == 0
+    return paths
+
+
+def test_build_info_and_interpolate(models: list[Path], book: Path, digits: Path, tmp_path: Path) -> None:
+    mixed, report = tmp_path / "mixed.arpa", tmp_path / "report.json"
+    done = run("interpolate", *models, "--fit", digits, "--output", mixed)
+    assert done.exit_code == 0, done.output
+    assert done.stdout == ""
+    assert "weights for digits: 0." in done.stderr and "weights for all: 0." in done.stderr
+    done = run("info", mixed, digits, book, "--json", report)
+    assert done.exit_code == 0, done.output
+    found = json.loads(report.read_text())
+    assert found["order"] == 3
+    assert found["ngrams"] == [len(grams) for grams in read_arpa(mixed).orders]
+    assert found["texts"]["digits"]["unknown_rate"] == found["texts"]["book"]["unknown_rate"] == 0
+    assert found["texts"]["digits"]["perplexity"] < found["texts"]["book"]["perplexity"]
+    assert "digits" in done.stdout
+    assert largest_deviation(read_arpa(mixed)) < 1e-4
+
+
+def test_standard_input_pruning_and_a_binary(tmp_path: Path) -> None:
+    output = tmp_path / "model.bin"
+    done = run("build", "-", "--prune", "0, 0, 3", "--structure", "trie", "--output", output, input_text=BOOK)
+    assert done.exit_code == 0, done.output
+    assert f"{output}: " in done.stderr
+    done = run("info", output)
+    assert "quantized trie" in done.stdout
+    counts = next(line for line in done.stdout.splitlines() if line.startswith("ngrams")).split()[1:]
+    assert len(counts) == 3 and int(counts[2]) > 0
+
+
+def test_repeated_lines_and_limited_vocabulary(book: Path, tmp_path: Path) -> None:
+    output = tmp_path / "model.arpa"
+    done = run("build", book, "--drop-repeated", "--limit-vocab", 3, "--output", output)
+    assert done.exit_code == 0, done.output
+    assert "in 3 lines (9 repeated ones left out)" in done.stderr
+    assert "order 2: fixed discounts 0.5 1.0 1.5" in done.stderr
+    assert len(read_arpa(output).words) == 3 + 3
+    words = tmp_path / "words.txt"
+    words.write_text("cat dog elephant\n")
+    assert run("build", book, "--limit-vocab", words, "--output", output).exit_code == 0
+    assert {*read_arpa(output).words[3:]} == {"cat", "dog"}
+
+
+def test_other_languages(tmp_path: Path) -> None:
+    for lang, text, words in (("ru", "Ёлка! Да", {"елка", "да"}), ("zh", "你好，你", {"你", "好"})):
+        output = tmp_path / f"{lang}.arpa"
+        done = run("build", "-", "--lang", lang, "--output", output, input_text=text)
+        assert done.exit_code == 0, done.output
+        assert {*read_arpa(output).words[3:]} == words
+
+
+def test_the_two_estimators_agree(book: Path, tmp_path: Path) -> None:
+    if shutil.which("lmplz") is None:
+        pytest.skip("lmplz is not on the PATH")
+    for suffix in ("arpa", "arpa.gz", "bin"):
+        for estimator in ("builtin", "lmplz"):
+            output = tmp_path / f"{estimator}.{suffix}"
+            done = run("build", book, "--estimator", estimator, "--limit-vocab", 5, "--output", output)
+            assert done.exit_code == 0, done.output
+    assert [len(x) for x in read_arpa(tmp_path / "lmplz.arpa").orders] == [
+        len(x) for x in read_arpa(tmp_path / "builtin.arpa.gz").orders
+    ]
+    assert (tmp_path / "lmplz.bin").stat().st_size == (tmp_path / "builtin.bin").stat().st_size
+
+
+def test_bad_rows_fail_in_part(digits: Path, tmp_path: Path) -> None:
+    digits.write_text(digits.read_text() + "\nnonsense\n")
+    done = run("build", digits, "--output", tmp_path / "model.arpa")
+    assert done.exit_code == 1
+    assert "1 manifest rows could not be used" in done.stderr
+    assert (tmp_path / "model.arpa").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build", "BOOK", "--output", "model.txt"], "expected a name that ends in one of .arpa"),
+        (["build", "BOOK", "--prune", "0 x", "--output", "m.arpa"], "expected numbers separated by spaces"),
+        (["build", "BOOK", "--prune", "1", "--output", "m.arpa"], "pruning thresholds"),
+        (["build", "BOOK", "--limit-vocab", "some", "--output", "m.arpa"], "expected a number of words or a file"),
+        (["build", "BOOK", "--limit-vocab", "0", "--output", "m.arpa"], "leaves no word"),
+        (["build", "BOOK", "--order", "1", "--output", "m.bin"], "order 2 or more"),
+        (["build", "BOOK", "--lang", "xx", "--output", "m.arpa"], "no text normaliser 'xx'"),
+        (["build", "BOOK", "--lang", "ru", "--order", "6", "--output", "m.arpa"], None),
+        (["info", "BOOK"], r"book.txt:1: expected \data\ at the head"),
+        (["interpolate", "BOOK", "--weights", "1", "--output", "m.arpa"], "expected two or more models"),
+        (["interpolate", "BOOK", "BOOK", "--output", "m.arpa"], "expected either --weights or --fit"),
+        (["interpolate", "BOOK", "BOOK", "--weights", "1 1", "--output", "m.arpa"], "expected \\data\\"),
+    ],
+)
+def test_wrong_use(book: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str | None) -> None:
+    monkeypatch.chdir(book.parent)
+    done = run(*(str(book) if part == "BOOK" else part for part in arguments))
+    if message is None:
+        assert done.exit_code == 0
+    else:
+        assert done.exit_code in (1, 2)
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "!!! ... ---\n"])
+def test_text_without_a_word(tmp_path: Path, text: str) -> None:
+    done = run("build", "-", "--output", tmp_path / "model.arpa", input_text=text)
+    assert done.exit_code == 1
+    assert "the text holds no word" in done.stderr
+
+
+def test_truncated_model(models: list[Path], book: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.arpa.gz"
+    damaged.write_bytes(gzip.compress(models[0].read_bytes()[:-40]))
+    done = run("info", damaged, book)
+    assert done.exit_code == 1
+    assert "the file ends too early: it is truncated" in done.stderr
