@@ -91,8 +91,8 @@ class CurriculumConfig:
     """Running CER of the training batches that the curriculum holds."""
     targets: dict[str, float] = field(default_factory=dict)
     """Other targets by domain, for example 0.05 for a clean one."""
-    gain: float = 1.0
-    """How fast the window moves: change of its level a round for each unit of CER off target."""
+    gain: float = 0.3
+    """How fast the window moves: change of its level in a round when the CER is off by as much as the target."""
     narrowest: float = 0.4
     """Smallest share of a domain that is admitted."""
     open_by: float = 0.3

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from train.config import CurriculumConfig
 
+LARGEST_MOVE = 0.2  # of a level, in a round
 SMOOTHING_CHARS = 3000.0  # the running CER of a domain is a mean over about this many characters
 UTTERANCE_MEMORY = 0.4  # weight of the newest CER of an utterance, once it has been measured a few times
 SUSPECT_CER, SUSPECT_COUNT, NEIGHBOURS = 0.9, 4, 30
@@ -213,8 +214,8 @@ class Curriculum:
         assert cer is not None  # a round with characters came before
         state.reached = state.reached or cer <= state.target
         weight = min(1.0, chars / SMOOTHING_CHARS)
-        step = self.config.gain * weight * (state.target - cer)
-        state.level = float(np.clip(state.level + np.clip(step, -0.2, 0.2), -1.0, 1.0))
+        step = self.config.gain * weight * (1 - cer / state.target)
+        state.level = float(np.clip(state.level + np.clip(step, -LARGEST_MOVE, LARGEST_MOVE), -1.0, 1.0))
 
     def _narrowest(self, state: DomainState, progress: float) -> float:
         """Return the width of the window at level -1 or 1."""
