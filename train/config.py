@@ -97,8 +97,8 @@ class CurriculumConfig:
     """Smallest share of a domain that is admitted."""
     open_by: float = 0.3
     """Share of the run after which a domain that never reached its target admits everything."""
-    least_share: float = 0.2
-    """How far the share of a domain falls that stays below target: at most to this fraction."""
+    least_share: float = 0.1
+    """How far the share of a domain may fall when it is nearer to its target than others: to this fraction."""
 
     def __post_init__(self) -> None:
         for name, target in {"target_cer": self.target_cer, **self.targets}.items():

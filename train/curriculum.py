@@ -9,9 +9,9 @@ the idea of holding the training CER, and Platanios et al., "Competence-based Cu
 the window with time.
 
 Two rules keep it from doing harm. A domain that has never reached its target must not train on its easiest part for
-ever: the narrowest window grows to the whole domain by `open_by` of the run. And a domain that lies below its target
-even though only its hardest part is drawn has been learned: its share of the draws falls, down to `least_share` of
-what it was.
+ever: the narrowest window grows to the whole domain by `open_by` of the run. And a small domain that is soon learned
+must not take the place of those that are not: shares are in proportion to how many times its target a domain's CER is,
+down to `least_share` of what they were.
 """
 
 from __future__ import annotations
@@ -153,10 +153,17 @@ class Curriculum:
         return admitted
 
     def shares(self, base: Mapping[str, float]) -> dict[str, float]:
-        """Return the domains' shares, lowered for domains that are below target at their hardest."""
-        lowered = {name: share * self._interest(self.states[name]) for name, share in base.items()}
+        """Return the domains' shares, lowered for those that are nearer to their target than the furthest one."""
+        interest = self.interest()
+        lowered = {name: share * interest[name] for name, share in base.items()}
         total = sum(lowered.values())
         return {name: share / total for name, share in lowered.items()}
+
+    def interest(self) -> dict[str, float]:
+        """Return by how much each domain's share is lowered: 1 for the one whose CER is the most times its target."""
+        ratios = {name: state.cer / state.target for name, state in self.states.items() if state.cer is not None}
+        furthest = max(ratios.values(), default=0.0) or 1.0
+        return {name: max(self.config.least_share, ratios.get(name, furthest) / furthest) for name in self.states}
 
     def difficulty(self) -> npt.NDArray[np.float64]:
         """Return `(n,)`: running CER where known, else between 1 and 2 by the prior."""
@@ -179,7 +186,7 @@ class Curriculum:
 
     def report(self, progress: float) -> dict[str, dict[str, float | bool | None]]:
         """Return, for each domain, what the log shows."""
-        difficulty, admitted = self.difficulty(), self.admitted(progress)
+        difficulty, admitted, interest = self.difficulty(), self.admitted(progress), self.interest()
         lines: dict[str, dict[str, float | bool | None]] = {}
         for name, state in self.states.items():
             window = self.window(name, progress)
@@ -191,7 +198,7 @@ class Curriculum:
                 "high": window.high,
                 "difficulty": float(np.minimum(drawn, 1.0).mean()),
                 "reached": state.reached,
-                "interest": self._interest(state),
+                "interest": interest[name],
             }
         return lines
 
@@ -223,12 +230,6 @@ class Curriculum:
             return self.config.narrowest
         opened = min(1.0, progress / self.config.open_by)
         return self.config.narrowest + (1 - self.config.narrowest) * opened
-
-    def _interest(self, state: DomainState) -> float:
-        """Return by how much a domain's share is lowered."""
-        if state.cer is None or state.level < 1 or state.cer >= state.target:
-            return 1.0
-        return max(self.config.least_share, state.cer / state.target)
 
     def _remember(self, item: Observation) -> None:
         if self.cer[item.index] >= SUSPECT_CER and self.count[item.index] >= SUSPECT_COUNT:

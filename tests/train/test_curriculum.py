@@ -80,12 +80,19 @@ def test_a_target_out_of_reach_opens_the_domain_instead_of_starving_it() -> None
     assert windows[100] == pytest.approx((0.0, 1.0), abs=0.01)
 
 
-def test_a_learned_domain_is_drawn_less_and_on_its_hardest_part() -> None:
-    curriculum, _, windows = simulate(lambda number, index: 0.01, 200, target_cer=0.10, least_share=0.2)
+def test_a_learned_domain_is_drawn_on_its_hardest_part() -> None:
+    _, _, windows = simulate(lambda number, index: 0.01, 200, target_cer=0.10)
     assert windows[-1] == pytest.approx((0.6, 1.0), abs=0.01)  # narrowest is 0.4
-    shares = Curriculum.shares(curriculum, {"calls": 1.0})
-    assert shares == {"calls": 1.0}  # alone it keeps everything
-    assert curriculum._interest(curriculum.states["calls"]) == pytest.approx(0.2)
+
+
+def test_shares_follow_the_distance_to_the_target() -> None:
+    curriculum = Curriculum(CurriculumConfig(target_cer=0.1, least_share=0.1), ["a", "b", "c"], np.zeros(3))
+    base = {"a": 0.5, "b": 0.25, "c": 0.25}
+    assert curriculum.shares(base) == base  # nothing is known
+    curriculum.observe([Observation(0, 30, 100), Observation(1, 60, 100), Observation(2, 1, 100)], 0.0)
+    weights = {"a": 0.5 * 0.5, "b": 0.25 * 1.0, "c": 0.25 * 0.1}  # 30 %, 60 % and 1 %, the last at the least share
+    total = sum(weights.values())
+    assert curriculum.shares(base) == pytest.approx({name: weight / total for name, weight in weights.items()})
 
 
 def test_domains_have_their_own_targets_and_do_not_disturb_each_other() -> None:
@@ -98,7 +105,7 @@ def test_domains_have_their_own_targets_and_do_not_disturb_each_other() -> None:
     assert report["calls"]["target"] == 0.2 and report["clean"]["target"] == 0.05
     assert curriculum.states["calls"].level == 1 and not curriculum.states["clean"].reached  # 10 % < 20 %, > 5 %
     shares = curriculum.shares({"calls": 0.5, "clean": 0.5})
-    assert shares["calls"] == pytest.approx(1 / 3, abs=0.01)  # half as interesting: 10 % of a target of 20 %
+    assert shares["calls"] == pytest.approx(0.2, abs=0.01)  # half of its target beside twice: a quarter as interesting
 
 
 def test_every_domain_admits_something_at_all_times() -> None:
