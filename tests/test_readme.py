@@ -19,8 +19,9 @@ LINES = [line for language, code in BLOCKS if language == "sh" for line in code.
 NOT_RUN = {
     "python3 -m venv --without-pip .venv": "an installation: .ci/run runs both commands in a fresh clone",
     "silero-like train recipes/en-tiny.yaml": "takes an hour and a half; tests/train trains a smaller model",
-    "silero-like export runs/en-tiny/best.safetensors my-model": "needs the run above",
-    "silero-like evaluate dev.jsonl --model my-model": "needs the run above",
+    "silero-like forecast runs/en-tiny": "needs that run; tests/silero_like/test_cli_runs.py has made-up ones",
+    "silero-like evaluate dev.jsonl --model runs/en-tiny/bundle": "needs that run",
+    "silero-like finetune runs/en-tiny/bundle": "needs that run; tests/train/test_finetune.py has a smaller one",
 }
 """Start of a line -> why no test runs it."""
 
