@@ -6,7 +6,7 @@ Numbers have a fixed number of decimals, and a back-off of 0 is left out, as the
 import gzip
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -211,74 +211,87 @@ def _read_model(lines: _Lines) -> Model:
 
 def _read_unigrams(lines: _Lines, count: int) -> tuple[list[str], NGrams]:
     """Read the words; the special ones are moved to the front."""
-    rows, log_probs, backoffs = _read_rows(lines, 1, count)
-    listed = [row[0] for row in rows]
-    if len(set(listed)) < count:
+    ids: dict[str, int] = {}
+    _, log_probs, backoffs = _read_rows(lines, 1, count, ids.setdefault)
+    listed = list(ids)
+    if len(listed) < count:
         raise lines.error("a word is listed twice")
     if missing := {*SPECIAL_WORDS[1:]} - {*listed}:
         raise lines.error(f"the model lacks {' and '.join(sorted(missing))}")
-    if SPECIAL_WORDS[0] not in listed:
+    if SPECIAL_WORDS[0] not in ids:
         listed.append(SPECIAL_WORDS[0])
-        log_probs, backoffs = np.append(log_probs, MISSING_UNK), np.append(backoffs, 0)
+        log_probs, backoffs = np.append(log_probs, np.float32(MISSING_UNK)), np.append(backoffs, np.float32(0))
     front = [listed.index(word) for word in SPECIAL_WORDS]
     order = np.concatenate([front, np.setdiff1d(np.arange(len(listed)), front)])
     words = [listed[number] for number in order]
-    zeros = np.zeros(len(words), np.int64)
-    return words, NGrams(
-        np.arange(len(words)), zeros, log_probs[order].astype(np.float32), backoffs[order].astype(np.float32)
-    )
+    return words, NGrams(np.arange(len(words)), np.zeros(len(words), np.int64), log_probs[order], backoffs[order])
 
 
 def _read_order(lines: _Lines, orders: list[NGrams], ids: dict[str, int], count: int) -> NGrams:
     """Read the n-grams of an order and sort them."""
     n = len(orders) + 1
-    rows, log_probs, backoffs = _read_rows(lines, n, count)
-    try:
-        words = np.array([[ids[word] for word in row] for row in rows], np.int64).reshape(count, n)
-    except KeyError as error:
-        raise lines.error(f"a {n}-gram above holds {error}, which is not among the words") from error
+    words, log_probs, backoffs = _read_rows(lines, n, count, ids)
     index = words[:, -1]
     for lower, first in zip(orders, reversed(range(n - 1)), strict=True):
-        keys = index << WORD_BITS | words[:, first]
+        keys = index.astype(np.int64) << WORD_BITS | words[:, first]
         if lower is not orders[-1]:
             index = find(orders[n - 1 - first].keys, keys)
             if (index < 0).any():
-                raise _unlisted(lines, rows[int(np.argmin(index))], first)
+                raise _unlisted(lines, ids, words[int(np.argmin(index))], first)
     by_key = np.argsort(keys)
     keys = keys[by_key]
     if (keys[1:] == keys[:-1]).any():
         raise lines.error(f"a {n}-gram is listed twice")
     contexts = find(orders[-1].keys, context_keys(orders[-1], keys))
     if (contexts < 0).any():
-        raise _unlisted(lines, rows[by_key[int(np.argmin(contexts))]], 0, -1)
-    return NGrams(keys, contexts, log_probs[by_key].astype(np.float32), backoffs[by_key].astype(np.float32))
+        raise _unlisted(lines, ids, words[by_key[int(np.argmin(contexts))]], 0, -1)
+    return NGrams(keys, contexts, log_probs[by_key], backoffs[by_key])
 
 
-def _unlisted(lines: _Lines, words: Sequence[str], start: int, stop: int | None = None) -> LanguageModelError:
+def _unlisted(lines: _Lines, ids: dict[str, int], row: Ints, start: int, stop: int | None = None) -> LanguageModelError:
+    """Name an n-gram that is listed, and the part of it that is not."""
+    listed = list(ids)
+    words = [listed[number] for number in row]
     return lines.error(
-        f"the model lists {' '.join(words)!r} but not {' '.join(words[start:stop])!r}: a model is read only if "
-        "it keeps the shorter n-grams of each n-gram, as those of silero-like and lmplz do"
+        f"the model lists {' '.join(words)!r} but not {' '.join(words[start:stop])!r}: a model is read only if it "
+        "keeps the shorter n-grams of each n-gram, as those of silero-like and lmplz do"
     )
 
 
-def _read_rows(lines: _Lines, n: int, count: int) -> tuple[list[list[str]], Floats, Floats]:
-    """Return the words, log-probs and back-offs of a section's lines."""
-    words: list[list[str]] = []
-    numbers: list[tuple[float, float]] = []
+def _read_rows(
+    lines: _Lines, n: int, count: int, ids: dict[str, int] | Callable[[str, int], int]
+) -> tuple[Ints, Floats, Floats]:
+    """Return the words, log-probs and back-offs of a section's lines.
+
+    Args:
+        lines: the file, at the section's first line.
+        n: its order.
+        count: its lines.
+        ids: the words' ids; or, where they are still to be had, what is called with each word and its line.
+
+    Returns:
+        int32 ``(count, n)`` and two float32 ``(count,)``.
+    """
+    words, numbers = np.zeros((count, n), np.int32), np.zeros((count, 2), np.float32)
     for block in blocks(count, LINES_A_BLOCK):
-        for row in lines.take(block.stop - block.start):
-            try:
-                backoff = float(row[n + 1]) if len(row) == n + 2 else 0.0
-                numbers.append((float(row[0]), backoff))
-                words.append(row[1 : n + 1])
-            except (ValueError, IndexError) as error:
-                raise _bad_row(lines, n, row) from error
+        rows = lines.take(block.stop - block.start)
+        for row in rows:
             if not n + 1 <= len(row) <= n + 2:
                 raise _bad_row(lines, n, row)
-    values = np.array(numbers, np.float64).reshape(count, 2)
-    if not np.isfinite(values).all():
+        try:
+            numbers[block, 0] = [float(row[0]) for row in rows]
+            numbers[block, 1] = [float(row[n + 1]) if len(row) == n + 2 else 0.0 for row in rows]
+            if isinstance(ids, dict):
+                words[block] = [[ids[word] for word in row[1 : n + 1]] for row in rows]
+            else:
+                words[block, 0] = [ids(row[1], number) for number, row in enumerate(rows, start=block.start)]
+        except ValueError as error:
+            raise lines.error(f"expected numbers around the words of the {n}-grams above: {error}") from error
+        except KeyError as error:
+            raise lines.error(f"a {n}-gram above holds {error}, which is not among the words") from error
+    if not np.isfinite(numbers).all():
         raise lines.error(f"a {n}-gram above has a number that is not finite")
-    return words, values[:, 0], values[:, 1]
+    return words, numbers[:, 0], numbers[:, 1]
 
 
 def _bad_row(lines: _Lines, n: int, row: list[str]) -> LanguageModelError:

@@ -91,7 +91,7 @@ def test_specials_come_first_and_unk_is_added(tmp_path: Path) -> None:
         ("-0.5\ta </s>", "-0.5\ta b", "holds 'b', which is not among the words"),
         ("-0.5\ta </s>", "-0.5\t<s> a", "a 2-gram is listed twice"),
         ("-1.5\t<unk>", "-1.5\ta", "a word is listed twice"),
-        ("-1.5\t<unk>", "one\t<unk>", "expected a number, 1 word and"),
+        ("-1.5\t<unk>", "one\t<unk>", "expected numbers around the words"),
         ("-1.5\t<unk>", "nan\t<unk>", "not finite"),
         ("</s>\n-0.75", "<eos>\n-0.75", "the model lacks </s>"),
     ],
