@@ -136,7 +136,7 @@ def restore_optimizer(
     """Put flattened state back."""
     keys = sorted({name.partition(".")[0] for name in tensors})
     for name, parameter in parameters.items():
-        state = {key: tensors[f"{key}.{name}"] for key in keys}
+        state = {key: tensors[f"{key}.{name}"] for key in keys if f"{key}.{name}" in tensors}
         optimizer.state[parameter] = {
             key: value if key == "step" else value.to(parameter.device) for key, value in state.items()
         }

@@ -28,7 +28,7 @@ from train.config import CurriculumConfig
 LARGEST_MOVE = 0.2  # of a level, in a round
 SMOOTHING_CHARS = 3000.0  # the running CER of a domain is a mean over about this many characters
 UTTERANCE_MEMORY = 0.4  # weight of the newest CER of an utterance, once it has been measured a few times
-SUSPECT_CER, SUSPECT_COUNT, NEIGHBOURS = 0.9, 4, 30
+SUSPECT_CER, SUSPECT_COUNT, NEIGHBOURS = 0.7, 4, 30  # two texts of like length differ by a CER of about 0.8
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ class Feed:
         progress = self.progress(step)
         shares, admitted = self.base_shares, np.ones(len(self.domains), np.bool_)
         if self.recipe.curriculum.enabled:
-            shares, admitted = self.curriculum.shares(shares), self.curriculum.admitted(progress)
+            shares, admitted = self._shares(), self.curriculum.admitted(progress)
         ranks, self.next_position = self.sampler.plan(self.position, shares, admitted)
         if not ranks[0]:
             raise ConfigError(f"fewer batches than {self.group.world_size} processes: raise sampling.round_batches")
@@ -167,6 +167,16 @@ class Feed:
         self.round_batches = len(ranks[0])
         self.batch = min(self.batch, self.round_batches)  # resumed with another number of processes
         return ranks[self.group.rank]
+
+    def _shares(self) -> dict[str, float]:
+        """Return the curriculum's shares; what is replayed keeps its part of the whole."""
+        replayed = {example.domain for example in self.data.examples if example.is_replay}
+        shares = {}
+        for group in (self.base_shares.keys() - replayed, replayed):
+            base = {name: self.base_shares[name] for name in sorted(group)}
+            part = sum(base.values())
+            shares |= {name: part * share for name, share in self.curriculum.shares(base).items()} if base else {}
+        return shares
 
     def _end_round(self, step: int) -> None:
         """Let the curriculum learn from what all ranks saw, and go on to the next round."""

@@ -293,7 +293,7 @@ class Trainer:
             timers=timers,
             step=self.progress.step,
             epoch=self.progress.audio_s / (3600 * sum(self.data.hours.values())),
-            lr=self.optimizer.param_groups[0]["lr"],
+            lr=max(group["lr"] for group in self.optimizer.param_groups),
             hours_seen=self.progress.audio_s / 3600,
             train_s=self.progress.train_s,
             skipped_steps=self.progress.skipped_steps,
@@ -391,6 +391,12 @@ class Trainer:
             raise ConfigError(
                 f"{self.output_dir}: its checkpoint is of another architecture: "
                 "use a new output_dir, or the recipe that began this run"
+            )
+        begun = checkpoint.recipe["finetune"]["init"]
+        if begun != self.recipe.finetune.init:
+            raise ConfigError(
+                f"{self.output_dir}: its run began from {begun or 'nothing'}, this one begins from "
+                f"{self.recipe.finetune.init or 'nothing'}: use a new output_dir"
             )
         step, total_steps = checkpoint.progress.step, self.recipe.optimizer.total_steps
         if step > total_steps:

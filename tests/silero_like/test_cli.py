@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -337,7 +338,8 @@ def test_interrupt_is_clean(stand_in: StandIn, talk: Path) -> None:
     fifo = talk.with_name("zz.wav")
     os.mkfifo(fifo)
     command = [*COMMAND, "transcribe", "--model", str(stand_in.path), str(talk), str(fifo)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    restore = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job inherits it ignored
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=restore) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert TEXT.encode() in process.stdout.readline()  # it now waits for the fifo, which nobody writes

@@ -25,6 +25,7 @@ def test_overrides_reach_into_sections(recipe_path: Path) -> None:
         ("colour=red", "unknown key 'colour'"),
         ("loop.batch_s=-1", "must be positive"),
         ("loop.batch_s=long", "expected float"),
+        ("loop.batch_s=true", "expected float"),
         ("loop.precision=int3", "unknown 'int3'"),
         ("optimizer.total_steps=1.5", "expected int"),
         ("optimizer.total_steps=true", "expected int"),

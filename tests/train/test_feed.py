@@ -74,6 +74,13 @@ def test_replay_gets_its_share_beside_domains_of_the_same_name(recipe_path: Path
     assert abs(shares["tones (replay)"] - 0.25) < 0.1
 
 
+def test_the_curriculum_leaves_replay_its_share(recipe_path: Path, tmp_path: Path) -> None:
+    feed = make(recipe_path, tmp_path, "data.replay=[train.jsonl]", "finetune.replay=0.25")
+    for name, errors in (("tones", 90.0), ("tones (replay)", 1.0)):
+        feed.curriculum.states[name].errors, feed.curriculum.states[name].chars = errors, 100.0
+    assert feed._shares() == pytest.approx({"tones": 0.75, "tones (replay)": 0.25})
+
+
 def consume(feed: Feed, batch: object) -> tuple[int, ...]:
     indices: tuple[int, ...] = batch.indices  # type: ignore[attr-defined]
     feed.done(batch, torch.zeros(len(indices), 1, dtype=torch.int64), torch.ones(len(indices), dtype=torch.int64))  # type: ignore[arg-type]

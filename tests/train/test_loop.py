@@ -165,6 +165,18 @@ def test_a_checkpoint_of_another_architecture_is_refused(recipe_path: Path) -> N
         Trainer(load_recipe(recipe_path, ["model.overrides.width=64"]))
 
 
+def test_a_run_of_another_beginning_is_not_resumed(recipe_path: Path, tmp_path: Path) -> None:
+    run(recipe_path, "data.dev=[]", "optimizer.total_steps=1")
+    init = tmp_path / "run" / "last.safetensors"
+    with pytest.raises(ConfigError, match="its run began from nothing, this one begins from"):
+        Trainer(load_recipe(recipe_path, ["data.dev=[]", "model={}", f"finetune.init={init}"]))
+
+
+def test_without_inner_loss_a_run_resumes(recipe_path: Path) -> None:
+    for steps in (4, 6):
+        run(recipe_path, "data.dev=[]", "optimizer.inner_ctc_weight=0", f"optimizer.total_steps={steps}")
+
+
 def test_impossible_utterances_are_left_out_and_counted(recipe_path: Path, tone_corpus: Path) -> None:
     row = {"audio_filepath": "0.wav", "duration": 0.2, "text": "a b c d a b c d", "domain": "tones"}
     path = tone_corpus / "dense.jsonl"
