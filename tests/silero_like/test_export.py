@@ -48,6 +48,8 @@ def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             progress=Progress(step=12, audio_s=36, train_s=60),
             scaler={},
             metrics={},
+            feed={},
+            feed_tensors={},
         ),
     )
     return folder / "best.safetensors"
