@@ -171,7 +171,7 @@ class Feed:
     def _shares(self) -> dict[str, float]:
         """Return the curriculum's shares; what is replayed keeps its part of the whole."""
         replayed = {example.domain for example in self.data.examples if example.is_replay}
-        shares = {}
+        shares: dict[str, float] = {}
         for group in (self.base_shares.keys() - replayed, replayed):
             base = {name: self.base_shares[name] for name in sorted(group)}
             part = sum(base.values())
