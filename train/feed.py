@@ -175,7 +175,7 @@ class Feed:
         for group in (self.base_shares.keys() - replayed, replayed):
             base = {name: self.base_shares[name] for name in sorted(group)}
             part = sum(base.values())
-            shares |= {name: part * share for name, share in self.curriculum.shares(base).items()} if base else {}
+            shares |= {name: part * share for name, share in self.curriculum.shares(base).items()} if part else base
         return shares
 
     def _end_round(self, step: int) -> None:
