@@ -97,6 +97,8 @@ class CurriculumConfig:
     """Smallest share of a domain that is admitted."""
     open_by: float = 0.3
     """Share of the run after which a domain that never reached its target admits everything."""
+    focus: float = 2.0
+    """How strongly shares follow need: a domain's is multiplied by (its CER / its target) ** focus, 0 leaves them."""
     least_share: float = 0.1
     """How far the share of a domain may fall when it is nearer to its target than others: to this fraction."""
 
@@ -106,6 +108,7 @@ class CurriculumConfig:
         for key in ("narrowest", "open_by", "least_share"):
             _require(0 < getattr(self, key) <= 1, f"curriculum.{key} must lie in (0, 1], got {getattr(self, key)}")
         _require(self.gain > 0, f"curriculum.gain must be positive, got {self.gain}")
+        _require(self.focus >= 0, f"curriculum.focus must not be negative, got {self.focus}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ the idea of holding the training CER, and Platanios et al., "Competence-based Cu
 the window with time.
 
 Two rules keep it from doing harm. A domain that has never reached its target must not train on its easiest part for
-ever: the narrowest window grows to the whole domain by `open_by` of the run. And a small domain that is soon learned
-must not take the place of those that are not: shares are in proportion to how many times its target a domain's CER is,
+ever: its level rises to 0, the whole domain, by `open_by` of the run. And a small domain that is soon learned must not
+take the place of those that are not: shares follow the power `focus` of how many times its target a domain's CER is,
 down to `least_share` of what they were.
 """
 
@@ -137,9 +137,9 @@ class Curriculum:
 
     def window(self, name: str, progress: float) -> Window:
         """Return what a domain admits now."""
-        state = self.states[name]
-        width = 1 - abs(state.level) * (1 - self._narrowest(state, progress))
-        return Window(0.0, width) if state.level < 0 else Window(1 - width, 1.0)
+        level = max(self.states[name].level, self._lowest(self.states[name], progress))
+        width = 1 - abs(level) * (1 - self.config.narrowest)
+        return Window(0.0, width) if level < 0 else Window(1 - width, 1.0)
 
     def admitted(self, progress: float) -> npt.NDArray[np.bool_]:
         """Return `(n,)`: whether an utterance may be drawn; at least one of every domain."""
@@ -163,7 +163,8 @@ class Curriculum:
         """Return by how much each domain's share is lowered: 1 for the one whose CER is the most times its target."""
         ratios = {name: state.cer / state.target for name, state in self.states.items() if state.cer is not None}
         furthest = max(ratios.values(), default=0.0) or 1.0
-        return {name: max(self.config.least_share, ratios.get(name, furthest) / furthest) for name in self.states}
+        powers = {name: (ratio / furthest) ** self.config.focus for name, ratio in ratios.items()}
+        return {name: max(self.config.least_share, powers.get(name, 1.0)) for name in self.states}
 
     def difficulty(self) -> npt.NDArray[np.float64]:
         """Return `(n,)`: running CER where known, else between 1 and 2 by the prior."""
@@ -222,14 +223,12 @@ class Curriculum:
         state.reached = state.reached or cer <= state.target
         weight = min(1.0, chars / SMOOTHING_CHARS)
         step = self.config.gain * weight * (1 - cer / state.target)
-        state.level = float(np.clip(state.level + np.clip(step, -LARGEST_MOVE, LARGEST_MOVE), -1.0, 1.0))
+        level = state.level + np.clip(step, -LARGEST_MOVE, LARGEST_MOVE)
+        state.level = float(np.clip(level, self._lowest(state, progress), 1.0))
 
-    def _narrowest(self, state: DomainState, progress: float) -> float:
-        """Return the width of the window at level -1 or 1."""
-        if state.reached:
-            return self.config.narrowest
-        opened = min(1.0, progress / self.config.open_by)
-        return self.config.narrowest + (1 - self.config.narrowest) * opened
+    def _lowest(self, state: DomainState, progress: float) -> float:
+        """Return the level below which a domain does not go: it opens with time until its target is reached."""
+        return -1.0 if state.reached else min(0.0, progress / self.config.open_by - 1)
 
     def _remember(self, item: Observation) -> None:
         if self.cer[item.index] >= SUSPECT_CER and self.count[item.index] >= SUSPECT_COUNT:

@@ -80,6 +80,18 @@ def test_a_target_out_of_reach_opens_the_domain_instead_of_starving_it() -> None
     assert windows[100] == pytest.approx((0.0, 1.0), abs=0.01)
 
 
+def test_a_domain_that_reaches_its_target_late_does_not_fall_back_to_its_easiest_part() -> None:
+    _, _, windows = simulate(lambda number, index: 0.5 if number < 100 else 0.08, 110, target_cer=0.10)
+    assert windows[99] == (0.0, 1.0)
+    assert windows[-1][1] == 1.0
+
+
+def test_without_focus_shares_stay() -> None:
+    curriculum = Curriculum(CurriculumConfig(focus=0), ["a", "b"], np.zeros(2))
+    curriculum.observe([Observation(0, 30, 100), Observation(1, 1, 100)], 0.0)
+    assert curriculum.shares({"a": 0.5, "b": 0.5}) == {"a": 0.5, "b": 0.5}
+
+
 def test_a_learned_domain_is_drawn_on_its_hardest_part() -> None:
     _, _, windows = simulate(lambda number, index: 0.01, 200, target_cer=0.10)
     assert windows[-1] == pytest.approx((0.6, 1.0), abs=0.01)  # narrowest is 0.4
@@ -90,7 +102,7 @@ def test_shares_follow_the_distance_to_the_target() -> None:
     base = {"a": 0.5, "b": 0.25, "c": 0.25}
     assert curriculum.shares(base) == base  # nothing is known
     curriculum.observe([Observation(0, 30, 100), Observation(1, 60, 100), Observation(2, 1, 100)], 0.0)
-    weights = {"a": 0.5 * 0.5, "b": 0.25 * 1.0, "c": 0.25 * 0.1}  # 30 %, 60 % and 1 %, the last at the least share
+    weights = {"a": 0.5 * 0.5**2, "b": 0.25 * 1.0, "c": 0.25 * 0.1}  # 30 %, 60 % and 1 %, the last at the least share
     total = sum(weights.values())
     assert curriculum.shares(base) == pytest.approx({name: weight / total for name, weight in weights.items()})
 
@@ -105,7 +117,9 @@ def test_domains_have_their_own_targets_and_do_not_disturb_each_other() -> None:
     assert report["calls"]["target"] == 0.2 and report["clean"]["target"] == 0.05
     assert curriculum.states["calls"].level == 1 and not curriculum.states["clean"].reached  # 10 % < 20 %, > 5 %
     shares = curriculum.shares({"calls": 0.5, "clean": 0.5})
-    assert shares["calls"] == pytest.approx(0.2, abs=0.01)  # half of its target beside twice: a quarter as interesting
+    assert shares["calls"] == pytest.approx(
+        1 / 11, abs=0.001
+    )  # half of its target beside twice: 1/16, so the least, 1/10
 
 
 def test_every_domain_admits_something_at_all_times() -> None:
