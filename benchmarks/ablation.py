@@ -25,8 +25,8 @@ BALANCED = ("sampling.temperature=null", "curriculum.enabled=false")
 NATURAL_CURRICULUM = ("sampling.temperature=1", "curriculum.enabled=true")
 BOTH = ("sampling.temperature=null", "curriculum.enabled=true")
 REACHABLE = (  # about what 60 % of 3,000 steps give without a curriculum, so that there is something to hold
-    "curriculum.targets={accented_read: 0.55, audiobook: 0.4, command_grammar: 0.1, commonvoice: 0.55, digits_8k: 0.25, "
-    "read_prompts: 0.4, spelling_digits: 0.25, telephone_prompts: 0.25, wakewords: 0.1}"
+    "curriculum.targets={accented_read: 0.55, audiobook: 0.4, command_grammar: 0.1, commonvoice: 0.55, "
+    "digits_8k: 0.25, read_prompts: 0.4, spelling_digits: 0.25, telephone_prompts: 0.25, wakewords: 0.1}"
 )
 OPEN_AUGMENTATION = tuple(
     f"augment.{key}=null"

@@ -117,9 +117,7 @@ def test_domains_have_their_own_targets_and_do_not_disturb_each_other() -> None:
     assert report["calls"]["target"] == 0.2 and report["clean"]["target"] == 0.05
     assert curriculum.states["calls"].level == 1 and not curriculum.states["clean"].reached  # 10 % < 20 %, > 5 %
     shares = curriculum.shares({"calls": 0.5, "clean": 0.5})
-    assert shares["calls"] == pytest.approx(
-        1 / 11, abs=0.001
-    )  # half of its target beside twice: 1/16, so the least, 1/10
+    assert shares["calls"] == pytest.approx(1 / 11, abs=0.001)  # half a target beside two: 1/16, so 1/10
 
 
 def test_every_domain_admits_something_at_all_times() -> None:
