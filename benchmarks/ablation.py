@@ -113,7 +113,7 @@ def budget(steps: int, batch_s: float, variant: Variant) -> list[str]:
         f"optimizer.warmup_steps={min(500, steps // 8)}",
         f"optimizer.peak_lr={rate}",
         f"loop.batch_s={batch_s}",
-        f"loop.eval_every={max(1, steps // 10)}",
+        f"loop.eval_every={max(1, steps // 20)}",
         "loop.bundle=false",
         "loop.tensorboard=false",
     ]
