@@ -2,6 +2,7 @@
 
     python -m benchmarks.training recipes/en-tiny.yaml --steps 60
     python -m benchmarks.training recipes/en-tiny.yaml --set model.preset=small --set loop.batch_s=60 --operators
+    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m benchmarks.training recipes/en-tiny.yaml
 
 Runs real steps of a recipe on its own data in a temporary folder, after a warm-up. Prints the share of time spent
 waiting for data, clipping gradients and measuring difficulty, and on a GPU the peak memory beside its estimate; with
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -38,10 +41,17 @@ def main() -> None:
     parser.add_argument("--operators", action="store_true", help="profile a few more steps, operator by operator")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    run = os.getppid() if "RANK" in os.environ else os.getpid()  # all processes of torchrun need one folder
+    folder = Path(tempfile.gettempdir()) / f"silero-like-training-{run}"
+    try:
         overrides = [*arguments.overrides, f"output_dir={folder}", "data.dev=[]"]
         trainer = Trainer(load_recipe(arguments.recipe, overrides))
         figures = measure(trainer, arguments.steps, arguments.warmup, arguments.operators)
+        trainer.group.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if trainer.group.rank:
+        return
     for name, value in figures.items():
         print(f"{name:28} {value:.4g}" if isinstance(value, float) else f"{name:28} {value}")
     if arguments.json:
@@ -62,6 +72,7 @@ def measure(trainer: Trainer, steps: int, warmup: int, operators: bool) -> dict[
         "precision": trainer.recipe.loop.precision,
         "batch_s": trainer.recipe.loop.batch_s,
         "device": str(trainer.group.device),
+        "processes": trainer.group.world_size,
         "threads": torch.get_num_threads(),
         **{name: value for name, value in timers.summary().items() if name.endswith(("_per_s", "_share"))},
         "step_ms": 1000 * timers.step_s / steps,
