@@ -5,7 +5,6 @@ Numbers have a fixed number of decimals, and a back-off of 0 is left out, as the
 
 import gzip
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -14,9 +13,10 @@ from typing import IO, BinaryIO, cast
 
 import numpy as np
 
-from lm.corpus import Progress, no_progress, open_text
+from lm.corpus import DAMAGED_GZIP, Progress, no_progress, open_text
 from lm.model import (
     MAX_ORDER,
+    MAX_WORDS,
     SPECIAL_WORDS,
     WORD_BITS,
     Floats,
@@ -32,6 +32,9 @@ from lm.model import (
 
 LINES_A_BLOCK = 1 << 16
 MISSING_UNK = -100.0  # what KenLM gives <unk> when a model has none
+NOT_ARPA = "expected an ARPA file, plain or .gz (a KenLM binary cannot be turned back: keep its .arpa.gz)"
+MAX_DIGITS = 12  # of a number of n-grams
+MAX_NUMBER = 1000.0  # log10 probabilities and back-offs are smaller
 
 
 def write_arpa(path: str | Path, model: Model, *, decimals: int = 6, progress: Progress = no_progress) -> None:
@@ -65,8 +68,8 @@ def read_arpa(path: str | Path) -> Model:
         lines = _Lines(path, file)
         try:
             return _read_model(lines)
-        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise lines.error(f"expected an ARPA file, plain or .gz: {error}") from error
+        except (UnicodeDecodeError, *DAMAGED_GZIP) as error:
+            raise lines.error(f"{NOT_ARPA}: {error}") from error
 
 
 def read_arpa_counts(path: str | Path) -> list[int]:
@@ -79,8 +82,8 @@ def read_arpa_counts(path: str | Path) -> list[int]:
         lines = _Lines(Path(path), file)
         try:
             return _read_counts(lines)
-        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise lines.error(f"expected an ARPA file, plain or .gz: {error}") from error
+        except (UnicodeDecodeError, *DAMAGED_GZIP) as error:
+            raise lines.error(f"{NOT_ARPA}: {error}") from error
 
 
 @contextmanager
@@ -185,13 +188,17 @@ def _read_counts(lines: _Lines) -> list[int]:
     counts: list[int] = []
     while not (line := lines.next_filled()).startswith("\\"):
         name, _, number = line.partition("=")
-        if name != f"ngram {len(counts) + 1}" or not number.isascii() or not number.isdigit():
+        if name != f"ngram {len(counts) + 1}" or not (
+            number.isascii() and number.isdigit() and len(number) < MAX_DIGITS
+        ):
             raise lines.error(f"expected 'ngram {len(counts) + 1}=COUNT', found {line[:60]!r}")
         counts.append(int(number))
     if not 1 <= len(counts) <= MAX_ORDER or line != "\\1-grams:":
         raise lines.error(
             f"expected 1 to {MAX_ORDER} counts and then \\1-grams:, found {len(counts)} and {line[:60]!r}"
         )
+    if counts[0] >= MAX_WORDS:
+        raise lines.error(f"expected fewer than {MAX_WORDS} words, found {counts[0]}: limit the vocabulary")
     return counts
 
 
@@ -272,26 +279,34 @@ def _read_rows(
     Returns:
         int32 ``(count, n)`` and two float32 ``(count,)``.
     """
-    words, numbers = np.zeros((count, n), np.int32), np.zeros((count, 2), np.float32)
+    parts = [(np.zeros((0, n), np.int32), np.zeros((0, 2), np.float32))]  # grows, as the count may be a lie
     for block in blocks(count, LINES_A_BLOCK):
         rows = lines.take(block.stop - block.start)
         for row in rows:
             if not n + 1 <= len(row) <= n + 2:
                 raise _bad_row(lines, n, row)
         try:
-            numbers[block, 0] = [float(row[0]) for row in rows]
-            numbers[block, 1] = [float(row[n + 1]) if len(row) == n + 2 else 0.0 for row in rows]
+            numbers = [(float(row[0]), float(row[n + 1]) if len(row) == n + 2 else 0.0) for row in rows]
             if isinstance(ids, dict):
-                words[block] = [[ids[word] for word in row[1 : n + 1]] for row in rows]
+                words = [[ids[word] for word in row[1 : n + 1]] for row in rows]
             else:
-                words[block, 0] = [ids(row[1], number) for number, row in enumerate(rows, start=block.start)]
+                words = [[ids(row[1], number)] for number, row in enumerate(rows, start=block.start)]
         except ValueError as error:
             raise lines.error(f"expected numbers around the words of the {n}-grams above: {error}") from error
         except KeyError as error:
             raise lines.error(f"a {n}-gram above holds {error}, which is not among the words") from error
-    if not np.isfinite(numbers).all():
-        raise lines.error(f"a {n}-gram above has a number that is not finite")
-    return words, numbers[:, 0], numbers[:, 1]
+        parts.append((np.array(words, np.int32), _checked(lines, n, np.array(numbers))))
+    all_words, all_numbers = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return all_words, all_numbers[:, 0], all_numbers[:, 1]
+
+
+def _checked(lines: _Lines, n: int, numbers: Floats) -> Floats:
+    """Return log-probabilities and back-offs, ``(m, 2)``, that can be."""
+    if np.isnan(numbers).any() or (np.abs(numbers) >= MAX_NUMBER).any():
+        raise lines.error(f"a {n}-gram above has a number that is not between -{MAX_NUMBER:g} and {MAX_NUMBER:g}")
+    if (numbers[:, 0] > 0).any():
+        raise lines.error(f"a {n}-gram above has a log-probability of {numbers[:, 0].max():g}, expected 0 or less")
+    return numbers.astype(np.float32)
 
 
 def _bad_row(lines: _Lines, n: int, row: list[str]) -> LanguageModelError:

@@ -37,7 +37,7 @@ def write_binary(path: str | Path, model: Model, structure: str) -> None:
         structure: "probing" or "trie".
 
     Raises:
-        LanguageModelError: a model of words only, which KenLM does not load.
+        LanguageModelError: a model of words only, which KenLM does not load, or one too large for a trie.
     """
     if len(model.orders) < 2:
         raise LanguageModelError("KenLM's binary formats hold models of order 2 or more: write .arpa")
@@ -52,15 +52,21 @@ def write_binary(path: str | Path, model: Model, structure: str) -> None:
 
 
 def read_binary_counts(path: str | Path) -> tuple[str, list[int]] | None:
-    """Return the structure and the n-gram counts of a KenLM binary; None if the file is none."""
-    head = Path(path).open("rb")  # noqa: SIM115
-    with head:
-        data = head.read(512)
+    """Return the structure and the n-gram counts of a KenLM binary; None if the file is none.
+
+    Raises:
+        LanguageModelError: a binary without a whole head.
+    """
+    with Path(path).open("rb") as file:
+        data = file.read(512)
     if not data.startswith(MAGIC):
         return None
     at = _align(len(MAGIC)) + 32
-    order, model_type = data[at], struct.unpack_from("<I", data, at + 8)[0]
-    counts = struct.unpack_from(f"<{order}Q", data, at + 20)
+    try:
+        order, model_type = data[at], struct.unpack_from("<I", data, at + 8)[0]
+        counts = struct.unpack_from(f"<{order}Q", data, at + 20)
+    except (IndexError, struct.error) as error:
+        raise LanguageModelError(f"{path}: a truncated or damaged KenLM binary: build it again") from error
     return MODEL_TYPES[model_type] if model_type < len(MODEL_TYPES) else f"type {model_type}", list(counts)
 
 
@@ -222,6 +228,8 @@ def _pack_bits(fields: list[tuple[int, Ints]], n_entries: int) -> bytes:
     Behind the last comes one more, of which only the last field (where children end) counts, and room to read words.
     """
     n_bits = sum(bits for bits, _ in fields)
+    if n_bits > 64:
+        raise LanguageModelError(f"the trie's entries take {n_bits} bits, at most 64 fit: prune, or write probing")
     data = bytearray()
     for block in blocks(n_entries + 1):
         values, shift = np.zeros(block.stop - block.start, np.uint64), 0

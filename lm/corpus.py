@@ -8,11 +8,13 @@ import gzip
 import io
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from decode.words import HAN_CHARACTER, split_words
 from lm.model import BOS, EOS, MAX_WORDS, SPECIAL_WORDS, Ints, LanguageModelError, blocks
 
 LINES_A_BLOCK = 10_000
+GZIP_MAGIC = b"\x1f\x8b"
+DAMAGED_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is done, how much of it, out of how much; 0 when that is not known)."""
@@ -110,11 +114,21 @@ def normalized_texts(paths: Iterable[Path], lang: str, tell: Callable[[str], Non
         if path.suffix == ".jsonl":
             yield from (normalizer(row.text) for row in manifest_rows(path, normalizer.name, tell))
         else:
+            n_lines = 0
             with open_text(path) as file:
                 try:
-                    yield from map(normalizer, file)
-                except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
-                    raise LanguageModelError(f"{path}: expected UTF-8 text, plain or .gz: {error}") from error
+                    for line in file:
+                        yield normalizer(line)
+                        n_lines += 1
+                except UnicodeDecodeError as error:
+                    raise LanguageModelError(
+                        f"{path}: expected UTF-8 text, found other bytes in line {n_lines + 1} or a little later: "
+                        "convert it (iconv -f WINDOWS-1252 -t UTF-8, say)"
+                    ) from error
+                except DAMAGED_GZIP as error:
+                    raise LanguageModelError(
+                        f"{path}: a damaged or truncated .gz file ({error}): get it again"
+                    ) from error
 
 
 def texts_by_domain(paths: Iterable[Path], lang: str, tell: Callable[[str], None]) -> dict[str, list[str]]:
@@ -141,13 +155,19 @@ def manifest_rows(path: Path, lang: str, tell: Callable[[str], None]) -> list[Ut
     return rows
 
 
-def open_text(path: Path) -> IO[str]:
-    """Open a plain or .gz text, or standard input for "-", as UTF-8."""
-    if str(path) == "-":
-        return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8")
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
+@contextmanager
+def open_text(path: Path) -> Iterator[IO[str]]:
+    """Open a text, or standard input for "-", as UTF-8; gzipped or not is told by its first bytes.
+
+    Raises:
+        LanguageModelError: standard input has been read before.
+    """
+    if str(path) == "-" and sys.stdin.closed:
+        raise LanguageModelError("-: standard input can be read only once: name it once, and other inputs by file")
+    with io.BufferedReader(cast(io.RawIOBase, sys.stdin.buffer)) if str(path) == "-" else path.open("rb") as raw:
+        is_gzip = raw.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
+        with gzip.open(raw, "rt", encoding="utf-8") if is_gzip else io.TextIOWrapper(raw, encoding="utf-8") as text:
+            yield text
 
 
 class _Ids(dict[str, int]):

@@ -3,7 +3,6 @@
 import gzip
 import shutil
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from decode.words import split_words
+from lm.corpus import DAMAGED_GZIP, GZIP_MAGIC
 from lm.model import Floats, Ints, LanguageModelError
 
 
@@ -62,16 +62,18 @@ def load_kenlm(path: str | Path) -> Any:
 @contextmanager
 def _unpacked(path: Path) -> Iterator[Path]:
     """Give a gzipped file's content a name for a while: the wheel of `kenlm` is built without zlib."""
-    if path.suffix != ".gz":
+    with path.open("rb") as file:
+        is_gzip = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    if not is_gzip:
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / path.stem
         try:
-            with gzip.open(path) as packed, plain.open("wb") as file:
-                shutil.copyfileobj(packed, file)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise LanguageModelError(f"{path}: expected a whole .gz file: {error}") from error
+            with gzip.open(path) as packed, plain.open("wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked)
+        except DAMAGED_GZIP as error:
+            raise LanguageModelError(f"{path}: a damaged or truncated .gz file ({error}): get it again") from error
         yield plain
 
 

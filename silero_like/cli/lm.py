@@ -230,6 +230,9 @@ def info(model: Path, texts: tuple[Path, ...], lang: str, json_path: Path | None
         report["texts"] = {}
         click.echo(f"{'text':20} {'lines':>8} {'words':>9} {'unknown %':>10} {'perplexity':>11}")
         for name, lines in texts_by_domain(texts, lang, _say).items():
+            if not lines:
+                _say(f"{name}: no word: check the input, and that --lang is its language")
+                continue
             score = score_text(scorer, lines)
             report["texts"][name] = {
                 "lines": score.n_lines,
@@ -294,15 +297,21 @@ def _kept_words(corpus: Corpus, limit: str | None) -> Ints | None:
     """Return which words --limit-vocab keeps; None for all."""
     import numpy as np
 
+    from lm.corpus import open_text
+
     if limit is None:
         return None
-    if limit.isdigit():
+    if limit.isascii() and limit.isdigit():
         kept = np.zeros(len(corpus.words), bool)
         kept[np.argsort(-corpus.counts[3:], kind="stable")[: int(limit)] + 3] = True
         return kept
     if not Path(limit).is_file():
         raise click.UsageError(f"--limit-vocab: expected a number of words or a file of words, got {limit!r}")
-    return np.isin(corpus.words, Path(limit).read_text(encoding="utf-8").split())
+    with open_text(Path(limit)) as file:
+        try:
+            return np.isin(corpus.words, file.read().split())
+        except UnicodeDecodeError as error:
+            raise click.ClickException(f"{limit}: expected UTF-8 text: convert it, or write words by hand") from error
 
 
 def _fitted(models: tuple[Path, ...], texts: tuple[Path, ...], lang: str) -> list[float]:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lm.arpa import read_arpa, read_arpa_counts, write_arpa
 from lm.model import LanguageModelError, Model, NGrams
+from lm.perplexity import load_kenlm
 
 SMALL = """\\data\\
 ngram 1=4
@@ -92,7 +96,12 @@ def test_specials_come_first_and_unk_is_added(tmp_path: Path) -> None:
         ("-0.5\ta </s>", "-0.5\t<s> a", "a 2-gram is listed twice"),
         ("-1.5\t<unk>", "-1.5\ta", "a word is listed twice"),
         ("-1.5\t<unk>", "one\t<unk>", "expected numbers around the words"),
-        ("-1.5\t<unk>", "nan\t<unk>", "not finite"),
+        ("-1.5\t<unk>", "nan\t<unk>", "not between -1000 and 1000"),
+        ("-1.5\t<unk>", "-1e30\t<unk>", "not between -1000 and 1000"),
+        ("-0.25\t<s> a", "0.25\t<s> a", "a 2-gram above has a log-probability of 0.25, expected 0 or less"),
+        ("ngram 2=2", "ngram 2=99999999999", ":15: the file ends too early: it is truncated"),
+        ("ngram 2=2", f"ngram 2={'9' * 5000}", ":3: expected 'ngram 2=COUNT'"),
+        ("ngram 1=4", "ngram 1=16777216", "expected fewer than 16777216 words"),
         ("</s>\n-0.75", "<eos>\n-0.75", "the model lacks </s>"),
     ],
 )
@@ -116,18 +125,37 @@ def test_missing_shorter_ngrams_are_told(golden_path: Path, tmp_path: Path) -> N
         read_arpa(path)
 
 
-def test_packed_files_cut_or_not_packed(golden_path: Path, tmp_path: Path) -> None:
+def test_packed_files_are_told_by_their_bytes(golden_path: Path, tmp_path: Path) -> None:
+    packed = (golden_path / "order3.arpa.gz").read_bytes()
+    for name, data in (("packed.arpa", packed), ("plain.arpa.gz", gzip.decompress(packed))):
+        (tmp_path / name).write_bytes(data)
+        assert read_arpa(tmp_path / name).words == read_arpa(golden_path / "order3.arpa.gz").words
+        assert load_kenlm(tmp_path / name).order == 3
     path = tmp_path / "bad.arpa.gz"
-    path.write_bytes((golden_path / "order3.arpa.gz").read_bytes()[:5000])
+    path.write_bytes(packed[:5000])
     with pytest.raises(LanguageModelError, match="expected an ARPA file, plain or"):
         read_arpa(path)
-    path.write_text(SMALL)
-    with pytest.raises(LanguageModelError, match="expected an ARPA file, plain or"):
-        read_arpa(path)
-    plain = tmp_path / "packed.arpa"
-    plain.write_bytes((golden_path / "order3.arpa.gz").read_bytes())
-    with pytest.raises(LanguageModelError, match="expected an ARPA file, plain or"):
-        read_arpa(plain)
+    with pytest.raises(LanguageModelError, match="a damaged or truncated"):
+        load_kenlm(path)
+
+
+@given(st.data())
+def test_damage_never_ends_in_anything_but_our_error(data: st.DataObject) -> None:
+    """A byte is changed, or a stretch is left out or put in; what is still read is a model that can be written."""
+    text = SMALL.encode()
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 20)))
+    damaged = text[:start] + data.draw(st.binary(max_size=3)) + text[end:]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.arpa"
+        path.write_bytes(damaged)
+        try:
+            write_arpa(path, read_arpa(path))
+            read_arpa(path)
+            message = ""
+        except LanguageModelError as error:
+            message = str(error)
+        assert message.startswith(f"{path}:") or not message
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, golden_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

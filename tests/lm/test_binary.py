@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lm.arpa import read_arpa, write_arpa
-from lm.binary import _hash_table, read_binary_counts, write_binary
+from lm.binary import _hash_table, _pack_bits, read_binary_counts, write_binary
 from lm.lmplz import run_build_binary, run_lmplz
 from lm.model import LanguageModelError
 from lm.perplexity import load_kenlm, token_scores
@@ -135,6 +135,15 @@ def test_a_truncated_binary_is_refused(golden_path: Path, tmp_path: Path) -> Non
     (tmp_path / "model.bin").write_bytes(data[: len(data) // 2])
     with pytest.raises(LanguageModelError, match="expected ARPA or KenLM binary"):
         load_kenlm(tmp_path / "model.bin")
+    for size in (60, 90, 100):
+        (tmp_path / "model.bin").write_bytes(data[:size])
+        with pytest.raises(LanguageModelError, match="truncated or damaged KenLM binary"):
+            read_binary_counts(tmp_path / "model.bin")
+
+
+def test_entries_that_are_too_wide_are_refused() -> None:
+    with pytest.raises(LanguageModelError, match="entries take 65 bits"):
+        _pack_bits([(24, np.zeros(1)), (8, np.zeros(1)), (8, np.zeros(1)), (25, np.zeros(1))], 1)
 
 
 def test_hash_table_finds_every_entry_by_probing() -> None:

@@ -54,12 +54,42 @@ def test_inputs_of_every_kind(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(("name", "data"), [("a.txt", b"\xff\xfe"), ("a.txt.gz", b"plain"), ("b.txt.gz", b"")])
-def test_damaged_inputs(tmp_path: Path, name: str, data: bytes) -> None:
-    path = tmp_path / name
-    path.write_bytes(gzip.compress(b"a long enough text")[:-9] if name == "b.txt.gz" else data)
-    with pytest.raises(LanguageModelError, match=f"{name}: expected UTF-8 text, plain or"):
+PACKED = gzip.compress(bytes(range(48, 91)) * 9)
+DAMAGED = PACKED[:20] + bytes(byte ^ 255 for byte in PACKED[20:40]) + PACKED[40:]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"one\ntwo\ncaf\xe9\n", "found other bytes in line 1 or a little later: convert it"),
+        (b"one\n" * 5000 + b"\xe9\n", "found other bytes in line [3-5][0-9]{3} or a little later: convert it"),
+        ("one\n".encode("utf-16"), "expected UTF-8 text"),
+        (PACKED[:-9], "a damaged or truncated .gz file"),
+        (DAMAGED, "a damaged or truncated .gz file"),
+    ],
+)
+def test_damaged_inputs(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(data)
+    with pytest.raises(LanguageModelError, match=f"a.txt: .*{message}"):
         list(normalized_texts([path], "en", print))
+
+
+@pytest.mark.parametrize(
+    ("data", "lines"),
+    [
+        (gzip.compress(b"One.\n"), ["one"]),
+        (b"\xef\xbb\xbfOne two\r\nthree\r\n", ["one two", "three"]),
+        (b"o\0ne\n\0\n", ["o ne", ""]),
+        (b"", []),
+        (b"no line feed", ["no line feed"]),
+        (b"ab " * 400_000, [" ".join(["ab"] * 400_000)]),
+    ],
+)
+def test_odd_inputs_that_are_fine(tmp_path: Path, data: bytes, lines: list[str]) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(data)
+    assert list(normalized_texts([path], "en", print)) == lines
 
 
 def test_too_many_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,7 @@ def test_bad_rows_fail_in_part(digits: Path, tmp_path: Path) -> None:
         (["build", "BOOK", "--order", "1", "--output", "m.bin"], "order 2 or more"),
         (["build", "BOOK", "--lang", "xx", "--output", "m.arpa"], "no text normaliser 'xx'"),
         (["build", "BOOK", "--lang", "ru", "--order", "6", "--output", "m.arpa"], None),
+        (["build", "BOOK", "--limit-vocab", "²", "--output", "m.arpa"], "expected a number of words or a file"),
         (["info", "BOOK"], r"book.txt:1: expected \data\ at the head"),
         (["interpolate", "BOOK", "--weights", "1", "--output", "m.arpa"], "expected two or more models"),
         (["interpolate", "BOOK", "BOOK", "--output", "m.arpa"], "expected either --weights or --fit"),
@@ -151,6 +152,34 @@ def test_text_without_a_word(tmp_path: Path, text: str) -> None:
     done = run("build", "-", "--output", tmp_path / "model.arpa", input_text=text)
     assert done.exit_code == 1
     assert "the text holds no word" in done.stderr
+
+
+def test_standard_input_is_read_once(tmp_path: Path) -> None:
+    done = run("build", "-", "-", "--output", tmp_path / "model.arpa", input_text=BOOK)
+    assert done.exit_code == 1
+    assert "standard input can be read only once" in done.stderr
+
+
+def test_packed_standard_input(tmp_path: Path) -> None:
+    arguments = ["lm", "build", "-", "--output", str(tmp_path / "model.arpa")]
+    done = CliRunner().invoke(main, arguments, input=gzip.compress(BOOK.encode()))
+    assert done.exit_code == 0, done.output
+    assert "cat" in read_arpa(tmp_path / "model.arpa").words
+
+
+def test_text_without_a_word_has_no_perplexity(models: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("!\n")
+    done = run("info", models[0], tmp_path / "empty.txt")
+    assert done.exit_code == 0
+    assert "empty: no word" in done.stderr
+    assert "empty" not in done.stdout.split("text", 1)[1]
+
+
+def test_a_vocabulary_that_is_no_text(book: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_bytes(b"caf\xe9\n")
+    done = run("build", book, "--limit-vocab", tmp_path / "words.txt", "--output", tmp_path / "model.arpa")
+    assert done.exit_code == 1
+    assert "words.txt: expected UTF-8 text" in done.stderr
 
 
 def test_truncated_model(models: list[Path], book: Path, tmp_path: Path) -> None:
