@@ -9,6 +9,9 @@ import dataclasses
 import hashlib
 import json
 import re
+import shutil
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +28,11 @@ CONFIG_NAME = "config.json"
 MODEL_NAME = "model.onnx"
 TOKENIZER_NAME = "tokenizer.model"
 WEIGHTS_NAME = "weights.safetensors"
+LM_NAME = "lm.bin"
+DECODER_NAME = "decoder.json"
 CARD_NAME = "MODEL_CARD.md"
 CHECKSUMS_NAME = "checksums.json"
+KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
 REQUIRED_NAMES = (CONFIG_NAME, MODEL_NAME, TOKENIZER_NAME, CARD_NAME)
 
 _TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "str": (str,), "float": (int, float), "dict[str, Any]": (dict,)}
@@ -99,6 +105,10 @@ class Bundle:
     model_path: Path
     weights_path: Path | None
     """Training weights, for fine-tuning; not every bundle has them."""
+    lm_path: Path | None = None
+    """Language model over words, a KenLM binary; not every bundle has one."""
+    decoder: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Contents of ``decoder.json``: settings of the beam search that suit the models; empty when there is none."""
 
 
 def load_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
@@ -127,14 +137,48 @@ def load_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
             raise BundleError(f"{folder / name}: missing: a bundle needs it; copy or export the bundle again")
     if verify:
         _verify(folder)
-    weights_path = folder / WEIGHTS_NAME
+    weights_path, lm_path, decoder_path = (folder / name for name in (WEIGHTS_NAME, LM_NAME, DECODER_NAME))
     return Bundle(
         path=folder,
         config=_config(values, folder / CONFIG_NAME),
         tokenizer_path=folder / TOKENIZER_NAME,
         model_path=folder / MODEL_NAME,
         weights_path=weights_path if weights_path.is_file() else None,
+        lm_path=lm_path if lm_path.is_file() else None,
+        decoder=_read_object(decoder_path) if decoder_path.is_file() else {},
     )
+
+
+def set_language_model(path: str | Path, lm_path: str | Path, decoder: Mapping[str, float]) -> None:
+    """Put a language model and the settings that suit it into the bundle at `path`, in place of those it has.
+
+    The bundle is copied, changed, loaded and renamed: it is whole at every moment but one, in which it is not there.
+
+    Args:
+        path: the bundle's folder.
+        lm_path: a KenLM binary.
+        decoder: values of ``decode.beam.BeamConfig``.
+
+    Raises:
+        BundleError: no whole bundle there, or no KenLM binary.
+    """
+    folder, source = load_bundle(path).path.absolute(), Path(lm_path)
+    with source.open("rb") as file:
+        if not file.read(len(KENLM_MAGIC)).startswith(KENLM_MAGIC):
+            raise BundleError(f"{source}: expected a KenLM binary: write one with silero-like lm ... --output NAME.bin")
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        old, new = Path(temporary) / "old", Path(temporary) / "new"
+        shutil.copytree(folder, new)
+        shutil.copyfile(source, new / LM_NAME)
+        (new / DECODER_NAME).write_text(json.dumps(dict(decoder), indent=1) + "\n", encoding="utf-8")
+        write_checksums(new)
+        load_bundle(new)
+        folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            old.rename(folder)
+            raise
 
 
 def write_checksums(path: str | Path) -> None:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from silero_like.bundle import BUNDLE_FORMAT, BUNDLED_PATH, BundleConfig, load_bundle, write_checksums
+from silero_like.bundle import (
+    BUNDLE_FORMAT,
+    BUNDLED_PATH,
+    BundleConfig,
+    load_bundle,
+    set_language_model,
+    write_checksums,
+)
 from silero_like.errors import BundleError
 
 if TYPE_CHECKING:
@@ -75,7 +82,8 @@ def test_a_whole_bundle(folder: Path) -> None:
     assert bundle.config.frame_samples == 1280
     assert (bundle.path, bundle.model_path) == (folder, folder / "model.onnx")
     assert bundle.tokenizer_path == folder / "tokenizer.model"
-    assert bundle.weights_path is None
+    assert bundle.weights_path is bundle.lm_path is None
+    assert bundle.decoder == {}
 
 
 def test_further_files_are_listed_and_kept(folder: Path) -> None:
@@ -125,6 +133,54 @@ def test_a_missing_optional_file(folder: Path) -> None:
     write_checksums(folder)
     (folder / "weights.safetensors").unlink()
     _refused(folder, "weights.safetensors: missing, though checksums.json lists it")
+
+
+@pytest.fixture
+def lm(tmp_path: Path) -> Path:
+    """Give a file that begins as a KenLM binary."""
+    path = tmp_path / "english.bin"
+    path.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0\0 and so on")
+    return path
+
+
+def test_a_language_model_is_put_in_and_replaced(folder: Path, lm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "checksums.json"}
+    set_language_model(folder, lm, {"alpha": 0.5, "beta": 1.0})
+    bundle = load_bundle(folder)
+    assert bundle.lm_path == folder / "lm.bin" and bundle.lm_path.read_bytes() == lm.read_bytes()
+    assert bundle.decoder == {"alpha": 0.5, "beta": 1.0}
+    lm.write_bytes(lm.read_bytes() + b"more")
+    monkeypatch.chdir(folder.parent)
+    set_language_model(folder.name, lm.name, {"alpha": 0.6})
+    bundle = load_bundle(folder)
+    assert bundle.lm_path is not None and bundle.lm_path.read_bytes() == lm.read_bytes()
+    assert bundle.decoder == {"alpha": 0.6}
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {name: after[name] for name in before} == before
+    assert {path.name for path in folder.parent.iterdir()} == {folder.name, lm.name}
+
+
+def test_what_is_no_language_model_is_not_put_in(folder: Path, lm: Path) -> None:
+    lm.write_text("\\data\\\nngram 1=3\n")
+    with pytest.raises(BundleError, match="expected a KenLM binary: write one"):
+        set_language_model(folder, lm, {})
+    assert load_bundle(folder).lm_path is None
+
+
+@pytest.mark.parametrize("name", ["lm.bin", "decoder.json"])
+def test_a_changed_language_model(folder: Path, lm: Path, name: str) -> None:
+    set_language_model(folder, lm, {"alpha": 0.5})
+    (folder / name).write_bytes((folder / name).read_bytes() + b" ")
+    _refused(folder, f"{name}: damaged or changed")
+    (folder / name).unlink()
+    _refused(folder, f"{name}: missing, though checksums.json lists it")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"alpha": 0.5'])
+def test_decoder_settings_that_are_no_object(folder: Path, text: str) -> None:
+    (folder / "decoder.json").write_text(text)
+    write_checksums(folder)
+    _refused(folder, "decoder.json")
 
 
 def test_a_required_file_that_is_not_listed(folder: Path) -> None:
