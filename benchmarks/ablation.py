@@ -22,8 +22,9 @@ from typing import Any
 RECIPE = "recipes/en-tiny.yaml"
 UNIFORM = ("sampling.temperature=1", "curriculum.enabled=false")
 BALANCED = ("sampling.temperature=null", "curriculum.enabled=false")
-NATURAL_CURRICULUM = ("sampling.temperature=1", "curriculum.enabled=true")
-BOTH = ("sampling.temperature=null", "curriculum.enabled=true")
+CLEAN = "curriculum.targets={digits_8k: 0.05, spelling_digits: 0.05}"
+NATURAL_CURRICULUM = ("sampling.temperature=1", "curriculum.enabled=true", CLEAN)
+BOTH = ("sampling.temperature=2", "curriculum.enabled=true", CLEAN)
 REACHABLE = (  # about what 60 % of 3,000 steps give without a curriculum, so that there is something to hold
     "curriculum.targets={accented_read: 0.55, audiobook: 0.4, command_grammar: 0.1, commonvoice: 0.55, "
     "digits_8k: 0.25, read_prompts: 0.4, spelling_digits: 0.25, telephone_prompts: 0.25, wakewords: 0.1}"
@@ -60,6 +61,7 @@ GROUPS: dict[str, dict[str, Variant]] = {
     "sampling": {
         "uniform": Variant((*UNIFORM, *strength(0))),
         "balanced": Variant((*BALANCED, *strength(0))),
+        "temperature-2": Variant((*BALANCED, *strength(0), "sampling.temperature=2")),
         "curriculum": Variant((*NATURAL_CURRICULUM, *strength(0))),
         "both": Variant((*BOTH, *strength(0))),
         "both-augmented": Variant((*BOTH, *strength(0.5))),

@@ -95,9 +95,9 @@ class CurriculumConfig:
     """How fast the window moves: change of its level in a round when the CER is off by as much as the target."""
     narrowest: float = 0.4
     """Smallest share of a domain that is admitted."""
-    open_by: float = 0.3
+    open_by: float = 0.2
     """Share of the run after which a domain that never reached its target admits everything."""
-    focus: float = 2.0
+    focus: float = 1.0
     """How strongly shares follow need: a domain's is multiplied by (its CER / its target) ** focus, 0 leaves them."""
     least_share: float = 0.1
     """How far the share of a domain may fall when it is nearer to its target than others: to this fraction."""
