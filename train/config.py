@@ -92,8 +92,8 @@ class CurriculumConfig:
     targets: dict[str, float] = field(default_factory=dict)
     """Other targets by domain, for example 0.05 for a clean one."""
     gain: float = 0.3
-    """How fast the window moves: change of its level in a round when the CER is off by as much as the target."""
-    narrowest: float = 0.4
+    """How fast the window moves: the part of the way that it goes in a round."""
+    narrowest: float = 0.3
     """Smallest share of a domain that is admitted."""
     open_by: float = 0.2
     """Share of the run after which a domain that never reached its target admits everything."""
@@ -105,9 +105,8 @@ class CurriculumConfig:
     def __post_init__(self) -> None:
         for name, target in {"target_cer": self.target_cer, **self.targets}.items():
             _require(0 < target < 1, f"curriculum target {name} must lie between 0 and 1, got {target}")
-        for key in ("narrowest", "open_by", "least_share"):
+        for key in ("gain", "narrowest", "open_by", "least_share"):
             _require(0 < getattr(self, key) <= 1, f"curriculum.{key} must lie in (0, 1], got {getattr(self, key)}")
-        _require(self.gain > 0, f"curriculum.gain must be positive, got {self.gain}")
         _require(self.focus >= 0, f"curriculum.focus must not be negative, got {self.focus}")
 
 

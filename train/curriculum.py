@@ -3,10 +3,10 @@
 The difficulty of an utterance is a running CER of the greedy output of the training batch itself; before the first
 measurement it is a guess from length and `quality`, behind all that is known. A domain admits a window of its
 utterances, sorted by difficulty, and one number, its level, moves both ends of the window: from -1 (only the easiest)
-over 0 (everything) to 1 (only the hardest). Integral control moves the level: up while the running CER is below the
-target, down while it is above. See A. Veysov, "Towards an ImageNet Moment for Speech-to-Text", The Gradient, 2020, for
-the idea of holding the training CER, and Platanios et al., "Competence-based Curriculum Learning", 2019, for opening
-the window with time.
+over 0 (everything) to 1 (only the hardest). The level goes towards the one at which the remembered CERs of what is
+admitted, corrected by how the newest measurements compare with the remembered ones, meet the target. See A. Veysov,
+"Towards an ImageNet Moment for Speech-to-Text", The Gradient, 2020, for the idea of holding the training CER, and
+Platanios et al., "Competence-based Curriculum Learning", 2019, for opening the window with time.
 
 Two rules keep it from doing harm. A domain that has never reached its target must not train on its easiest part for
 ever: its level rises to 0, the whole domain, by `open_by` of the run. And a small domain that is soon learned must not
@@ -25,7 +25,8 @@ import numpy.typing as npt
 
 from train.config import CurriculumConfig
 
-LARGEST_MOVE = 0.2  # of a level, in a round
+LEVELS = np.linspace(-1, 1, 201)
+LARGEST_CORRECTION = 3.0  # of remembered CERs, up or down
 SMOOTHING_CHARS = 3000.0  # the running CER of a domain is a mean over about this many characters
 UTTERANCE_MEMORY = 0.4  # weight of the newest CER of an utterance, once it has been measured a few times
 SUSPECT_CER, SUSPECT_COUNT, NEIGHBOURS = 0.7, 4, 30  # two texts of like length differ by a CER of about 0.8
@@ -58,6 +59,8 @@ class DomainState:
     errors: float = 0.0
     chars: float = 0.0
     """Decayed sums behind the running CER."""
+    expected: float = 0.0
+    """As `errors`, of what was remembered of the same utterances before they were drawn."""
     reached: bool = False
     """Whether the running CER was ever at the target."""
 
@@ -66,10 +69,18 @@ class DomainState:
         """Running CER of what was drawn; None before anything was."""
         return self.errors / self.chars if self.chars else None
 
-    def observe(self, errors: float, chars: float) -> None:
+    @property
+    def correction(self) -> float:
+        """How many times what was remembered the newest measurements are."""
+        if not self.expected:
+            return 1.0
+        return float(np.clip(self.errors / self.expected, 1 / LARGEST_CORRECTION, LARGEST_CORRECTION))
+
+    def observe(self, errors: float, chars: float, expected: float) -> None:
         """Add the sums of a round."""
         keep = float(np.exp(-chars / SMOOTHING_CHARS))
         self.errors, self.chars = self.errors * keep + errors, self.chars * keep + chars
+        self.expected = self.expected * keep + expected
 
 
 @dataclass(frozen=True)
@@ -121,25 +132,25 @@ class Curriculum:
             observations: in an order that is the same on all ranks.
             progress: share of the run that has passed, in [0, 1].
         """
-        sums = {name: [0.0, 0.0] for name in self.states}
+        sums = {name: np.zeros(3) for name in self.states}
         for item in observations:
+            expected = self.cer[item.index] if self.count[item.index] else item.cer
+            sums[self.domains[item.index]] += np.array([item.cer, 1, expected]) * item.chars
             weight = max(UTTERANCE_MEMORY, 1 / (1 + int(self.count[item.index])))
             self.cer[item.index] += weight * (item.cer - self.cer[item.index])
             self.count[item.index] += 1
             self._remember(item)
-            totals = sums[self.domains[item.index]]
-            totals[0] += item.cer * item.chars
-            totals[1] += item.chars
-        for name, (errors, chars) in sums.items():
+        for name, totals in sums.items():
+            errors, chars, expected = totals.tolist()
             if chars:
-                self.states[name].observe(errors, chars)
-                self._move(self.states[name], chars, progress)
+                self.states[name].observe(errors, chars, expected)
+                self._move(name, progress)
 
     def window(self, name: str, progress: float) -> Window:
         """Return what a domain admits now."""
         level = max(self.states[name].level, self._lowest(self.states[name], progress))
-        width = 1 - abs(level) * (1 - self.config.narrowest)
-        return Window(0.0, width) if level < 0 else Window(1 - width, 1.0)
+        low, high = self._ends(np.array(level))
+        return Window(float(low), float(high))
 
     def admitted(self, progress: float) -> npt.NDArray[np.bool_]:
         """Return `(n,)`: whether an utterance may be drawn; at least one of every domain."""
@@ -216,15 +227,27 @@ class Curriculum:
             if name in self.states:
                 self.states[name] = DomainState(**{**values, "target": self.states[name].target})
 
-    def _move(self, state: DomainState, chars: float, progress: float) -> None:
-        """Integral control, slower when a round says little."""
-        cer = state.cer
-        assert cer is not None  # a round with characters came before
-        state.reached = state.reached or cer <= state.target
-        weight = min(1.0, chars / SMOOTHING_CHARS)
-        step = self.config.gain * weight * (1 - cer / state.target)
-        level = state.level + np.clip(step, -LARGEST_MOVE, LARGEST_MOVE)
-        state.level = float(np.clip(level, self._lowest(state, progress), 1.0))
+    def _move(self, name: str, progress: float) -> None:
+        """Take a part of the way to the level at which the target should be met."""
+        state = self.states[name]
+        assert state.cer is not None  # a round with characters came before
+        state.reached = state.reached or state.cer <= state.target
+        step = self.config.gain * (self._wanted(name, state) - state.level)
+        state.level = max(state.level + step, self._lowest(state, progress))
+
+    def _wanted(self, name: str, state: DomainState) -> float:
+        """Return the first level whose utterances should have the target's CER on average; what is unknown has 1."""
+        remembered = np.sort(np.minimum(self.difficulty()[self._members[name]], 1.0))
+        sums = np.concatenate([[0.0], np.cumsum(remembered)])
+        low, high = (np.round(end * len(remembered)).astype(np.int64) for end in self._ends(LEVELS))
+        means = (sums[high] - sums[low]) / np.maximum(1, high - low)
+        first = int(np.searchsorted(means * state.correction, state.target))
+        return float(LEVELS[min(first, len(LEVELS) - 1)])
+
+    def _ends(self, level: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the lower and upper ends of the window at each level."""
+        left_out = np.abs(level) * (1 - self.config.narrowest)
+        return np.where(level > 0, left_out, 0.0), np.where(level < 0, 1 - left_out, 1.0)
 
     def _lowest(self, state: DomainState, progress: float) -> float:
         """Return the level below which a domain does not go: it opens with time until its target is reached."""

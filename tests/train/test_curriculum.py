@@ -81,9 +81,13 @@ def test_a_target_out_of_reach_opens_the_domain_instead_of_starving_it() -> None
 
 
 def test_a_domain_that_reaches_its_target_late_does_not_fall_back_to_its_easiest_part() -> None:
-    _, _, windows = simulate(lambda number, index: 0.5 if number < 100 else 0.08, 110, target_cer=0.10)
-    assert windows[99] == (0.0, 1.0)
-    assert windows[-1][1] == 1.0
+    def learner(number: int, index: int) -> float:
+        return float((0.1 + 0.8 * HARDNESS[index]) * np.exp(-number / 100))
+
+    curriculum, _, windows = simulate(learner, 300, target_cer=0.10)
+    first = next(number for number, (low, _) in enumerate(windows) if low > 0)
+    assert first > 60 and windows[first - 1] == (0.0, 1.0)  # open_by is a fifth of the run
+    assert min(high for _, high in windows[60:]) > 0.9 and curriculum.states["calls"].reached
 
 
 def test_without_focus_shares_stay() -> None:
@@ -94,7 +98,7 @@ def test_without_focus_shares_stay() -> None:
 
 def test_a_learned_domain_is_drawn_on_its_hardest_part() -> None:
     _, _, windows = simulate(lambda number, index: 0.01, 200, target_cer=0.10)
-    assert windows[-1] == pytest.approx((0.6, 1.0), abs=0.01)  # narrowest is 0.4
+    assert windows[-1] == pytest.approx((0.7, 1.0), abs=0.01)  # narrowest is 0.3
 
 
 def test_shares_follow_the_distance_to_the_target() -> None:
@@ -115,7 +119,9 @@ def test_domains_have_their_own_targets_and_do_not_disturb_each_other() -> None:
         curriculum.observe(observations, number / 100)
     report = curriculum.report(1.0)
     assert report["calls"]["target"] == 0.2 and report["clean"]["target"] == 0.05
-    assert curriculum.states["calls"].level == 1 and not curriculum.states["clean"].reached  # 10 % < 20 %, > 5 %
+    assert (
+        curriculum.states["calls"].level == pytest.approx(1) and not curriculum.states["clean"].reached
+    )  # 10 % < 20 %, > 5 %
     shares = curriculum.shares({"calls": 0.5, "clean": 0.5})
     assert shares["calls"] == pytest.approx(0.2, abs=0.01)  # half of its target beside twice: a quarter as interesting
 
