@@ -128,7 +128,7 @@ def train(folder: Path, name: str, variant: Variant, steps: int, overrides: list
         return
     start = [f"finetune.init={folder / variant.start / 'best.safetensors'}"] if variant.start else []
     command = [sys.executable, "-m", "train", RECIPE]
-    for override in [*overrides, *start, f"output_dir={folder / name}", f"name={name}"]:
+    for override in [*overrides, *start, f"output_dir={folder / name}", f"name={folder.name}-{name}"]:
         command += ["--set", override]
     print(f"--- {name}", file=sys.stderr, flush=True)
     subprocess.run(command, check=True)
