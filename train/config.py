@@ -157,11 +157,14 @@ class OptimizerConfig:
     """Decay of the averaged weights that are evaluated and exported."""
     inner_ctc_weight: float = 0.3
     """Share of the CTC loss of the inner head, before the transformer tail."""
+    consistency_weight: float = 0.0
+    """Weight of the disagreement between two copies of each batch that SpecAugment masks differently (CR-CTC); 0.2 is
+    usual. It regularises, for twice the time a step: halve `loop.batch_s` with it. 0 reads each batch once."""
 
     def __post_init__(self) -> None:
         for key in ("peak_lr", "total_steps", "clip_norm"):
             _require(getattr(self, key) > 0, f"optimizer.{key} must be positive, got {getattr(self, key)}")
-        for key in ("warmup_steps", "weight_decay"):
+        for key in ("warmup_steps", "weight_decay", "consistency_weight"):
             _require(getattr(self, key) >= 0, f"optimizer.{key} must not be negative, got {getattr(self, key)}")
         for key in ("ema_decay", "inner_ctc_weight"):
             _require(0 <= getattr(self, key) <= 1, f"optimizer.{key} must lie in [0, 1], got {getattr(self, key)}")

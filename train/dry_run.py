@@ -37,6 +37,7 @@ def dry_run(recipe: Recipe) -> str:
     objective = Objective(
         model,
         inner_weight=recipe.optimizer.inner_ctc_weight,
+        consistency_weight=recipe.optimizer.consistency_weight,
         precision="bf16" if recipe.loop.precision == "fp16" else recipe.loop.precision,  # fp16 is for GPUs; same size
         augmentation=resolve(recipe.augment),
         compiled=False,

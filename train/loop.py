@@ -92,6 +92,7 @@ class Trainer:
         self.objective = Objective(
             self.model,
             inner_weight=recipe.optimizer.inner_ctc_weight,
+            consistency_weight=recipe.optimizer.consistency_weight,
             precision=recipe.loop.precision,
             augmentation=self.feed.augmentation,
             compiled=recipe.loop.compile,
