@@ -40,7 +40,7 @@ def evaluate_model(model: Recognizer, data: Dataset, *, name: str) -> tuple[Eval
         scored,
         normalizer=data.normalizer,
         normalizer_name=data.normalizer.label,
-        lang=data.dev[0].lang,
+        lang=data.normalizer.name,
         model=name,
         decoder="greedy",
         audio_s_per_core_s=None,
