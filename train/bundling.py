@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from silero_like.model.config import from_dict
+from silero_like.model.config import from_dict, preset_name
 from silero_like.model.summary import summarize
 from silero_like.model_card import model_card
 from train.checkpoint import Checkpoint
@@ -13,6 +13,7 @@ from train.checkpoint import Checkpoint
 def bundle_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the keyword arguments of `export_bundle` for a checkpoint's averaged weights."""
     recipe, provenance, progress = checkpoint.recipe, checkpoint.provenance, checkpoint.progress
+    config = from_dict(checkpoint.model_config)
     training = {
         **{key: value for key, value in provenance.items() if key not in ("lang", "normalizer")},
         "steps": progress.step,
@@ -23,7 +24,7 @@ def bundle_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
     card = model_card(
         recipe["name"],
         lang=provenance["lang"],
-        model=summarize(from_dict(checkpoint.model_config)),
+        model=summarize(config),
         training=training,
         metrics=checkpoint.metrics,
         **recipe["card"],
@@ -33,7 +34,7 @@ def bundle_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
         "model_config": checkpoint.model_config,
         "tokenizer_model": checkpoint.tokenizer,
         "name": recipe["name"],
-        "preset": recipe["model"]["preset"],
+        "preset": preset_name(config),
         "lang": provenance["lang"],
         "normalizer": provenance["normalizer"],
         "training": training,

@@ -109,6 +109,16 @@ def preset(name: str, *, n_labels: int, **overrides: Any) -> ModelConfig:
     return from_dict({**PRESETS[name], **overrides, "n_labels": n_labels})
 
 
+def preset_name(config: ModelConfig) -> str:
+    """Return which preset a config is the size of, or "custom".
+
+    >>> preset_name(preset("small", n_labels=257, dropout=0.0)), preset_name(preset("small", n_labels=257, width=64))
+    ('small', 'custom')
+    """
+    values = config.to_dict()
+    return next((name for name, sizes in PRESETS.items() if sizes.items() <= values.items()), "custom")
+
+
 def from_dict(values: dict[str, Any]) -> ModelConfig:
     """Build a config from plain values; unknown keys are errors by name."""
     known = {field.name for field in dataclasses.fields(ModelConfig)}
