@@ -47,7 +47,7 @@ def load_dataset(recipe: Recipe, tokenizer_model: bytes | None = None, *, work_d
         work_dir: where a new tokenizer is written.
 
     Raises:
-        ConfigError: a manifest without a usable row, or no usable training utterance.
+        ConfigError: a manifest without a usable row, or no usable training utterance, new or to be replayed.
         ManifestError: a manifest cannot be read.
     """
     left_out: Counter[str] = Counter()
@@ -69,8 +69,7 @@ def load_dataset(recipe: Recipe, tokenizer_model: bytes | None = None, *, work_d
             left_out[reason] += 1
         else:
             examples.append(Example(utterance, text, token_ids, is_replay=number >= len(new)))
-    if not examples:
-        raise ConfigError(f"no usable training utterance in {', '.join(recipe.data.train)}: {dict(left_out)}")
+    _require_both_parts(recipe, examples, left_out)
     hours: defaultdict[str, float] = defaultdict(float)
     for example in examples:
         hours[example.domain] += example.utterance.duration_s / 3600
@@ -109,6 +108,14 @@ def _unusable(recipe: Recipe, duration_s: float, token_ids: tuple[int, ...], fra
     if n_frames_needed(token_ids) > duration_s / max(resolve(recipe.augment).speeds) / frame_s:
         return "more labels than frames"
     return None
+
+
+def _require_both_parts(recipe: Recipe, examples: list[Example], left_out: Counter[str]) -> None:
+    """Raise when there is nothing new to learn, or nothing to replay though the recipe asks for it."""
+    replay = recipe.data.replay if recipe.finetune.replay else []
+    for names, is_replay in ((recipe.data.train, False), (replay, True)):
+        if names and not any(example.is_replay == is_replay for example in examples):
+            raise ConfigError(f"no usable training utterance in {', '.join(names)}: {dict(left_out)}")
 
 
 def _read(
