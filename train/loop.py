@@ -45,7 +45,7 @@ from train.feed import Feed
 from train.finish import finish
 from train.memory import estimate_memory, keep_freed_memory
 from train.objective import Learned, Objective
-from train.start import make_model, parameter_groups, read_source
+from train.start import make_model, parameter_groups, read_source, resume_model
 from train.telemetry import BLANK_ADVICE, Telemetry, Timers
 
 MAX_DEAF_STEPS = 20  # steps in a row without any audio, after which the disk must have gone
@@ -354,25 +354,20 @@ class Trainer:
         }
 
     def _data_and_model(self, checkpoint: Checkpoint | None) -> tuple[Dataset, Recognizer]:
-        """Read data and make the model, fresh or from the model to fine-tune."""
-        source = read_source(self.recipe.finetune.init) if self.recipe.finetune.init else None
-        tokenizer = checkpoint.tokenizer if checkpoint else None
-        if source and self.recipe.finetune.vocabulary == "keep":
-            tokenizer = tokenizer or source.tokenizer
-        data = self._load_data(tokenizer)
+        """Read data and make the model: fresh, that of the checkpoint, or from the one to fine-tune."""
+        finetune = self.recipe.finetune
+        source = read_source(finetune.init) if finetune.init and not checkpoint else None
+        kept = checkpoint or (source if finetune.vocabulary == "keep" else None)
+        data = self._load_data(kept.tokenizer if kept else None)
         facts = repr((data.hashes, len(data.examples))).encode()
         self.group.agree(SAME, training_data=digest(facts + data.tokenizer_model)[:8])
-        if source and source.normalizer != data.normalizer.label:
-            raise ConfigError(
-                f"{self.recipe.finetune.init} learned text normalised by {source.normalizer}, this recipe's data.lang "
-                f"gives {data.normalizer.label}: set data.lang to the model's language"
-            )
+        if checkpoint:
+            return data, resume_model(self.recipe, data.tokenizer, checkpoint).to(self.group.device)
         model = make_model(self.recipe, data.tokenizer, source)
-        if not (checkpoint or source):
+        if not source:
             model.frontend.fit(torch.from_numpy(w) for w in feature_samples(data.examples, self.recipe.seed))
         model.to(self.group.device)
-        if not checkpoint:
-            self.group.broadcast(model.state_dict().values())
+        self.group.broadcast(model.state_dict().values())
         return data, model
 
     def _load_data(self, known: bytes | None) -> Dataset:
@@ -388,17 +383,6 @@ class Trainer:
         return data
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        if not _same_shape(checkpoint.model_config, self.model.config.to_dict()):
-            raise ConfigError(
-                f"{self.output_dir}: its checkpoint is of another architecture: "
-                "use a new output_dir, or the recipe that began this run"
-            )
-        begun = checkpoint.recipe["finetune"]["init"]
-        if begun != self.recipe.finetune.init:
-            raise ConfigError(
-                f"{self.output_dir}: its run began from {begun or 'nothing'}, this one begins from "
-                f"{self.recipe.finetune.init or 'nothing'}: use a new output_dir"
-            )
         step, total_steps = checkpoint.progress.step, self.recipe.optimizer.total_steps
         if step > total_steps:
             raise ConfigError(
@@ -409,7 +393,6 @@ class Trainer:
         for name in (*self.recipe.data.train, *self.recipe.data.replay):
             if self.data.hashes[name] not in known:
                 self.telemetry.say(f"warning: {name} has changed since the checkpoint; this run cannot be repeated")
-        self.model.load_state_dict(checkpoint.model)
         self.average = {name: value.to(self.group.device) for name, value in checkpoint.average.items()}
         restore_optimizer(self.optimizer, self.parameters, checkpoint.optimizer)
         if checkpoint.scaler:
@@ -494,8 +477,3 @@ def _joined(parts: list[Learned]) -> Learned:
     labels = [torch.nn.functional.pad(part.labels, (0, n_frames - part.labels.shape[1])) for part in parts]
     loss: Tensor = torch.stack([part.loss for part in parts]).sum()
     return Learned(loss, torch.cat(labels), torch.cat([part.lengths for part in parts]))
-
-
-def _same_shape(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Whether two architectures hold the same weights: dropout may change between the parts of a run."""
-    return {**a, "dropout": None} == {**b, "dropout": None}

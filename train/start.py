@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,11 @@ from silero_like.errors import ConfigError
 from silero_like.model.config import ModelConfig, from_dict, preset
 from silero_like.model.encoder import Recognizer
 from silero_like.tokenizer import Tokenizer
-from train.checkpoint import read_checkpoint
+from train.checkpoint import Checkpoint, read_checkpoint
 from train.config import ArchitectureConfig, FinetuneConfig, OptimizerConfig, Recipe
 
 HEADS = ("head.1.", "inner_head.1.")
+BEGINNING = ("init", "vocabulary", "drop_conv_blocks", "drop_attention_blocks")  # of `finetune`: done once
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,35 @@ def make_model(recipe: Recipe, tokenizer: Tokenizer, source: Source | None) -> R
     if tokenizer.n_labels != source.model_config["n_labels"] or recipe.finetune.vocabulary == "replace":
         kept = {name: value for name, value in kept.items() if not name.startswith(HEADS)}
     model.load_state_dict(kept, strict=False)
+    return model
+
+
+def resume_model(recipe: Recipe, tokenizer: Tokenizer, checkpoint: Checkpoint) -> Recognizer:
+    """Build the model of a run that goes on; the one that it was fine-tuned from need not be there any more.
+
+    Raises:
+        ConfigError: the recipe now begins from another model, or asks for another language or architecture.
+    """
+    begun, output_dir = checkpoint.recipe["finetune"], recipe.output_dir
+    for key in BEGINNING:
+        now = getattr(recipe.finetune, key)
+        if begun[key] != now:
+            raise ConfigError(
+                f"{output_dir}: its run began with finetune.{key} {begun[key]!r}, now it is {now!r}: "
+                "use a new output_dir, or the recipe that began this run"
+            )
+    if recipe.finetune.init:
+        done = dataclasses.replace(recipe, finetune=FinetuneConfig(init=recipe.finetune.init))
+        normalizer = checkpoint.provenance["normalizer"]
+        source = Source(checkpoint.model, checkpoint.model_config, checkpoint.tokenizer, normalizer)
+        return make_model(done, tokenizer, source)
+    model = make_model(recipe, tokenizer, None)
+    if {**model.config.to_dict(), "dropout": None} != {**checkpoint.model_config, "dropout": None}:
+        raise ConfigError(
+            f"{output_dir}: its checkpoint is of another architecture: "
+            "use a new output_dir, or the recipe that began this run"
+        )
+    model.load_state_dict(checkpoint.model)
     return model
 
 

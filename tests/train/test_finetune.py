@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import torch
 import yaml
 
 from silero_like.errors import ConfigError
-from silero_like.model.config import from_dict
+from silero_like.model.config import from_dict, preset
 from silero_like.model.encoder import Recognizer
+from train.bundling import bundle_arguments
 from train.checkpoint import Checkpoint, read_checkpoint
 from train.config import Recipe, load_recipe
 from train.finish import write_bundle
@@ -81,9 +83,12 @@ def test_before_the_first_step_it_hears_as_its_source_did(finetune_path: Path, s
 
 
 def test_a_replaced_vocabulary_is_trained_on_new_and_old_texts(finetune_path: Path, source_path: Path) -> None:
-    checkpoint = run(finetune_path, "finetune.vocabulary=replace", "tokenizer.vocab_size=8", "optimizer.total_steps=2")
+    overrides = ["finetune.vocabulary=replace", "tokenizer.vocab_size=8", "optimizer.total_steps=2"]
+    checkpoint = run(finetune_path, *overrides)
     assert checkpoint.tokenizer != read_checkpoint(source_path).tokenizer
     assert checkpoint.model["head.1.weight"].shape[0] == checkpoint.model_config["n_labels"] == 9
+    resumed = Trainer(load(finetune_path, *overrides)).model.state_dict()
+    assert all(torch.equal(value, checkpoint.model[name]) for name, value in resumed.items())
 
 
 def test_frozen_parameters_stay_bit_equal_and_the_rest_learn(finetune_path: Path, source_path: Path) -> None:
@@ -167,7 +172,9 @@ def test_a_run_that_made_nothing_better_leaves_the_model_it_began_from(
     )
 
 
-def test_it_resumes_with_the_same_bits(finetune_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_resumes_with_the_same_bits_without_its_source(
+    finetune_path: Path, source_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = run(finetune_path, f"output_dir={tmp_path / 'whole'}", "finetune.freeze=[stem]")
     overrides = [f"output_dir={tmp_path / 'stopped'}", "finetune.freeze=[stem]"]
     trainer = Trainer(load(finetune_path, *overrides))
@@ -181,6 +188,7 @@ def test_it_resumes_with_the_same_bits(finetune_path: Path, tmp_path: Path, monk
     monkeypatch.setattr(trainer, "_save", save_then_stop)
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
+    source_path.unlink()  # the checkpoint holds all there is to know of it
     resumed = run(finetune_path, *overrides)
     assert resumed.progress.step == 8
     for name in ("model", "average", "optimizer"):
@@ -195,6 +203,31 @@ def test_a_fine_tuned_model_can_be_fine_tuned(finetune_path: Path, tmp_path: Pat
     second = tmp_path / "run" / "last.safetensors"
     trainer = Trainer(load(finetune_path, f"finetune.init={second}", f"output_dir={tmp_path / 'again'}"))
     assert all(torch.equal(value, first.average[name]) for name, value in trainer.model.state_dict().items())
+
+
+@pytest.mark.parametrize("override", ["finetune.init=other", "finetune.drop_conv_blocks=1", "data.lang=ru"])
+def test_another_beginning_is_not_resumed(finetune_path: Path, override: str) -> None:
+    run(finetune_path, "data.dev=[]", "optimizer.total_steps=1")
+    with pytest.raises(ConfigError, match=r"its run began with finetune|normalised by en-1"):
+        Trainer(load(finetune_path, "data.dev=[]", override))
+
+
+@pytest.mark.parametrize("part", ["new", "old"])
+def test_nothing_usable_to_learn_or_to_replay_is_an_error(finetune_path: Path, tmp_path: Path, part: str) -> None:
+    path = tmp_path / f"{part}.jsonl"
+    row = json.loads(path.read_text().splitlines()[0])
+    path.write_text(json.dumps(row | {"duration": 0.05}) + "\n")
+    with pytest.raises(ConfigError, match=rf"no usable training utterance in {part}\.jsonl: .*'shorter than 0\.1 s'"):
+        Trainer(load(finetune_path))
+    if part == "old":
+        Trainer(load(finetune_path, "finetune.replay=0"))
+
+
+def test_a_bundle_has_the_size_of_its_model_and_not_of_its_recipe(source_path: Path) -> None:
+    checkpoint = read_checkpoint(source_path)
+    assert checkpoint.recipe["model"]["preset"] == "tiny" and bundle_arguments(checkpoint)["preset"] == "custom"
+    small = dataclasses.replace(checkpoint, model_config=preset("small", n_labels=11).to_dict())
+    assert bundle_arguments(small)["preset"] == "small"
 
 
 def test_mistakes_are_named_before_anything_is_learned(finetune_path: Path, tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(recipe_path: Path) -> N
 def test_a_run_of_another_beginning_is_not_resumed(recipe_path: Path, tmp_path: Path) -> None:
     run(recipe_path, "data.dev=[]", "optimizer.total_steps=1")
     init = tmp_path / "run" / "last.safetensors"
-    with pytest.raises(ConfigError, match="its run began from nothing, this one begins from"):
+    with pytest.raises(ConfigError, match=r"its run began with finetune\.init None, now it is '"):
         Trainer(load_recipe(recipe_path, ["data.dev=[]", "model={}", f"finetune.init={init}"]))
 
 
