@@ -89,6 +89,12 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what kills during a write have left, if no later write of that name has replaced it."""
+    for path in folder.glob(".*.safetensors.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 

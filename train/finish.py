@@ -19,10 +19,10 @@ MAX_COLUMNS = 6  # evaluations that the table of a fine-tuning run shows
 def finish(recipe: Recipe, data: Dataset, curriculum: Curriculum, output_dir: Path) -> None:
     """Write what a finished run leaves behind, and say on stderr what it is."""
     write_suspects(output_dir / "suspects.jsonl", data, curriculum)
-    if recipe.finetune.init and data.dev:
-        print(change_table(output_dir, data), file=sys.stderr)
     if recipe.loop.bundle:
         print(write_bundle(output_dir), file=sys.stderr)
+    if recipe.finetune.init and data.dev:
+        print(change_table(output_dir, data), file=sys.stderr)
 
 
 def write_bundle(output_dir: Path) -> str:

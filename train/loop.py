@@ -34,6 +34,7 @@ from train.checkpoint import (
     Progress,
     optimizer_tensors,
     read_checkpoint,
+    remove_unfinished,
     restore_optimizer,
     write_checkpoint,
 )
@@ -198,11 +199,20 @@ class Trainer:
         torch._foreach_lerp_(averages, [value.detach() for value in self.parameters.values()], 1 - decay)
 
     def _skip(self, batch: Batch, loss: float) -> None:
-        """Count a step whose loss or gradient is not finite, and name the utterances of the batch."""
+        """Count a step whose loss or gradient is not finite, and name the utterances of the batch.
+
+        The scaled gradient of a finite loss may leave the range of fp16; the scaler, told of it, then lowers its scale,
+        and nobody is to blame. Below a scale of 1 it was not the scale.
+        """
         self.progress = dataclasses.replace(self.progress, skipped_steps=self.progress.skipped_steps + 1)
         mine = [str(self.data.examples[index].utterance.audio_path) for index in batch.indices]
         ranks = self.group.gather((math.isfinite(loss), mine))
-        bad = [paths for is_finite, paths in ranks if not is_finite] or [paths for _, paths in ranks]
+        bad = [paths for is_finite, paths in ranks if not is_finite]
+        scale = float(self.scaler.get_scale())
+        if not bad and self.scaler.is_enabled() and scale >= 1:
+            self.telemetry.event("overflow", step=self.progress.step, loss_scale=scale)
+            return
+        bad = bad or [paths for _, paths in ranks]
         names = [path for paths in bad for path in paths]
         self.telemetry.event("skipped", step=self.progress.step, utterances=names)
         self.telemetry.say(
@@ -401,9 +411,10 @@ class Trainer:
         self.progress, self.metrics = checkpoint.progress, checkpoint.metrics
 
     def _announce(self) -> None:
-        """Say what begins, and keep the recipe as it is run."""
+        """Say what begins, keep the recipe as it is run, and clear away what a kill has left."""
         if self.group.rank:
             return
+        remove_unfinished(self.output_dir)
         recipe = yaml.safe_dump(dataclasses.asdict(self.recipe), sort_keys=False, allow_unicode=True)
         (self.output_dir / "recipe.yaml").write_text(recipe, encoding="utf-8")
         parameters = sum(p.numel() for p in self.model.parameters())
