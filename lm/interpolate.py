@@ -1,5 +1,9 @@
 """Mix n-gram models linearly into one: p(w | h) = sum of weight_i p_i(w | h).
 
+The weights are the same everywhere or, by context, weight_i p_i(h) over the sum of these: after "two four", a model of
+numbers counts for nearly all (the dynamic mixture of SRILM's -bayes; here h is what the n-gram holds of it, so that the
+result is an n-gram model again).
+
 The mixture lists the n-grams of all models. Theirs are the probabilities of the formula; what is not listed gets a
 back-off, computed so that each context's probabilities sum to one. A word that a model does not know has probability 0
 in that model, whose <unk> adds to the mixture's <unk> (as SRILM does; Stolcke, 2002).
@@ -26,14 +30,16 @@ from lm.model import (
 MIN_BACKOFF_MASS = 1e-7  # an ARPA file's rounded numbers can sum to a little more than one
 MIN_LOWER_MASS = 1e-5  # the unlisted words' share, below which it says nothing and the back-off is 1
 MIN_LOG_PROB = -99.0
+TINY = 1e-300  # in place of zero, to divide by
 
 
-def interpolate(models: Sequence[Model], weights: Sequence[float]) -> Model:
+def interpolate(models: Sequence[Model], weights: Sequence[float], *, by_context: bool = False) -> Model:
     """Mix models.
 
     Args:
         models: two or more, of any orders.
         weights: one a model, at least 0; they are scaled to sum to one.
+        by_context: in each context, weigh each model by the probability that it gives to the context, too.
 
     Raises:
         LanguageModelError: weights that do not fit.
@@ -42,7 +48,7 @@ def interpolate(models: Sequence[Model], weights: Sequence[float]) -> Model:
     words = [*SPECIAL_WORDS, *dict.fromkeys(word for model in models for word in model.words[len(SPECIAL_WORDS) :])]
     ids = {word: number for number, word in enumerate(words)}
     parts = [_Part(model, np.array([ids[word] for word in model.words]), len(words)) for model in models]
-    probs = _mix(shares, parts)
+    probs = _mix([np.full(len(words), share) for share in shares], parts)
     probs[BOS] = 1.0
     orders: list[NGrams] = []
     grams = NGrams(np.arange(len(words)), np.zeros(len(words), np.int64), _log10(probs), np.zeros(0))
@@ -50,9 +56,10 @@ def interpolate(models: Sequence[Model], weights: Sequence[float]) -> Model:
         keys = np.unique(np.concatenate([part.keys(n) for part in parts]))
         contexts = find(grams.keys, context_keys(grams, keys))
         suffixes = keys >> WORD_BITS
+        shares_here = _context_shares(shares, parts) if by_context else np.repeat(shares[:, None], len(grams), axis=1)
         for part in parts:
             part.rise(n, keys, contexts)
-        upper = _mix(shares, parts)
+        upper = _mix(shares_here[:, contexts], parts)
         backoffs, scales = _normalize(upper, probs[suffixes], contexts, len(grams))
         upper *= scales[contexts]
         orders.append(NGrams(grams.keys, grams.contexts, grams.log_probs, _log10(backoffs)))
@@ -63,7 +70,13 @@ def interpolate(models: Sequence[Model], weights: Sequence[float]) -> Model:
 
 
 def fit_weights(
-    log_probs: Floats, known: Ints, counts: Floats, *, n_rounds: int = 500, tolerance: float = 1e-6
+    log_probs: Floats,
+    known: Ints,
+    counts: Floats,
+    *,
+    contexts: Floats | None = None,
+    n_rounds: int = 500,
+    tolerance: float = 1e-6,
 ) -> Floats:
     """Find the weights under which a text is most probable, by expectation maximisation.
 
@@ -71,6 +84,7 @@ def fit_weights(
         log_probs: ``(K, T)`` log10 probabilities of each word of the text under each of K models.
         known: bool ``(K, T)``, whether the model knows the word; words that none knows are left out.
         counts: ``(T,)``, how much each word counts.
+        contexts: ``(K, T)`` log10 probabilities of the words before each word, for weights by context.
         n_rounds: at most so many steps.
         tolerance: stop when no weight changes by more.
 
@@ -84,11 +98,13 @@ def fit_weights(
     probs = np.where(known, 10.0 ** np.asarray(log_probs, np.float64), 0.0)[:, used]
     if not probs.shape[1]:
         raise LanguageModelError("no word of the text to fit is in any of the models: check its language")
+    before = np.ones_like(probs) if contexts is None else _relative(contexts[:, used])
     parts = counts[used] / counts[used].sum()
     weights = np.full(len(probs), 1 / len(probs))
     for _ in range(n_rounds):
-        shares = weights[:, None] * probs
-        new = (shares / shares.sum(axis=0)) @ parts
+        shares = _shared(weights[:, None] * before)
+        new = weights * ((_shared(shares * probs) @ parts) / np.maximum(shares @ parts, TINY))
+        new /= new.sum()
         change = np.abs(new - weights).max()
         weights = new
         if change < tolerance:
@@ -120,6 +136,8 @@ class _Part:
         self._orders, self._word_ids, self._places = model.orders, word_ids, word_ids
         self.log_probs = np.full(n_words, -np.inf)
         self.log_probs[word_ids] = model.orders[0].log_probs
+        self.joint = self.log_probs.copy()  # of all words of an n-gram; nothing predicts <s>, so it has 1
+        self.joint[BOS] = 0.0
 
     def keys(self, n: int) -> Ints:
         """Return its n-grams' keys of order n (2 and up) in the mixture."""
@@ -138,6 +156,7 @@ class _Part:
         self._places = find(keys, self.keys(n))
         if n <= len(self._orders):
             self.log_probs[self._places] = self._orders[n - 1].log_probs
+        self.joint = self.joint[contexts] + self.log_probs
 
 
 def _shares(weights: Sequence[float], n_models: int) -> Floats:
@@ -148,7 +167,26 @@ def _shares(weights: Sequence[float], n_models: int) -> Floats:
     return normalized
 
 
-def _mix(shares: Floats, parts: list[_Part]) -> Floats:
+def _context_shares(shares: Floats, parts: list[_Part]) -> Floats:
+    """Return each model's weight after each n-gram of the order that the parts are at, ``(K, M)``."""
+    return _shared(shares[:, None] * _relative(np.stack([part.joint for part in parts])))
+
+
+def _relative(log_probs: Floats) -> Floats:
+    """Return probabilities ``(K, M)`` over the highest of each column; ones where all are 0."""
+    highest = log_probs.max(axis=0)
+    is_known = np.isfinite(highest)
+    return np.where(is_known, 10.0 ** (log_probs - np.where(is_known, highest, 0)), 1.0)
+
+
+def _shared(values: Floats) -> Floats:
+    """Scale the columns of ``(K, M)`` to sum to one; those of zeros stay."""
+    shared: Floats = values / np.maximum(values.sum(axis=0), TINY)
+    return shared
+
+
+def _mix(shares: Sequence[Floats] | Floats, parts: list[_Part]) -> Floats:
+    """Return the weighted mean of what the parts say; the shares are ``(K, M)``."""
     mixed: Floats = sum((share * 10.0**part.log_probs for share, part in zip(shares, parts, strict=True)), np.zeros(1))
     return mixed
 

@@ -84,6 +84,29 @@ def token_scores(model: Any, lines: Iterable[str]) -> tuple[Floats, Ints]:
     return log_probs, np.array([not score[2] for score in scores], bool)
 
 
+def context_scores(model: Any, lines: Iterable[str], order: int) -> Floats:
+    """Return, for each word and </s> of normalised lines, the log10 probability of the ``order - 1`` words before it.
+
+    The sentence's start counts as one of them and has 1; with an unknown word it is -inf.
+    """
+    import kenlm
+
+    state, after = kenlm.State(), kenlm.State()
+    scores: list[float] = []
+    for line in lines:
+        words = split_words(line)
+        for end in range(len(words) + 1):
+            start = end - order + 1
+            model.BeginSentenceWrite(state) if start < 0 else model.NullContextWrite(state)
+            total = 0.0
+            for word in words[max(0, start) : end]:
+                found = model.BaseFullScore(state, word, after)
+                total += -np.inf if found.oov else found.log_prob
+                state, after = after, state
+            scores.append(total)
+    return np.array(scores)
+
+
 def score_text(model: Any, lines: Iterable[str]) -> TextScore:
     """Score normalised lines; empty ones are passed over."""
     filled = [line for line in lines if line]

@@ -254,6 +254,11 @@ def info(model: Path, texts: tuple[Path, ...], lang: str, json_path: Path | None
 @click.option(
     "--fit", "fit_on", multiple=True, type=TEXTS, help="Fit the weights on this text or manifest; repeatable."
 )
+@click.option(
+    "--by-context",
+    is_flag=True,
+    help="In each context, weigh each model by how probable it finds the context, too.",
+)
 @_lang_option
 @_plain_errors
 def interpolate(
@@ -263,11 +268,13 @@ def interpolate(
     decimals: int,
     weights: list[float] | None,
     fit_on: tuple[Path, ...],
+    by_context: bool,
     lang: str,
 ) -> None:
     """Mix ARPA models linearly into one, with given weights or with those that suit a development text best.
 
-    Of several domains in the text, each counts the same, and the weights that would suit it alone are shown.
+    Of several domains in the text, each counts the same, and the weights that would suit it alone are shown. Models of
+    very different text, such as books and numbers, mix better --by-context: the words before tell which is spoken.
 
     \b
     Examples:
@@ -281,16 +288,42 @@ def interpolate(
         raise click.UsageError("expected two or more models")
     if (weights is None) == (not fit_on):
         raise click.UsageError("expected either --weights or --fit")
-    shares = weights or _fitted(models, fit_on, lang)
+    shares = weights or _fitted(models, fit_on, lang, by_context)
     with _progress() as progress:
         loaded = []
         for number, path in enumerate(models):
             progress("reading models", number, len(models))
             loaded.append(read_arpa(path))
         progress("mixing", 0, 0)
-        mixed = mix(loaded, shares)
+        mixed = mix(loaded, shares, by_context=by_context)
         _write(output, mixed, structure, decimals)
     _summarize(output)
+
+
+@lm.command()
+@click.argument("inputs", metavar="[INPUT]...", nargs=-1, type=TEXTS)
+@click.option("--lines", "n_lines", type=click.IntRange(min=1), default=30_000, show_default=True, help="How many.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same lines.")
+@_plain_errors
+def spoken(inputs: tuple[Path, ...], n_lines: int, seed: int) -> None:
+    """Write lines of digits, letters, numbers, prices, times and dates, as English speakers say them.
+
+    Books hardly have them. A model built from such lines, mixed into another with a small weight --by-context, keeps
+    phone numbers and spelled names. The different words of INPUT, texts and manifests, are spelled letter by letter.
+
+    \b
+    Example:
+      silero-like lm spoken train.jsonl | silero-like lm build - --output spoken.arpa.gz
+    """
+    import numpy as np
+
+    from data.text import normalize_en
+    from lm.corpus import normalized_texts
+    from lm.spoken import spoken_lines
+
+    words = sorted({word for line in normalized_texts(inputs, "en", _say) for word in line.split()})
+    for line in spoken_lines(n_lines, words, np.random.default_rng(seed)):
+        click.echo(normalize_en(line))
 
 
 def _kept_words(corpus: Corpus, limit: str | None) -> Ints | None:
@@ -314,27 +347,30 @@ def _kept_words(corpus: Corpus, limit: str | None) -> Ints | None:
             raise click.ClickException(f"{limit}: expected UTF-8 text: convert it, or write words by hand") from error
 
 
-def _fitted(models: tuple[Path, ...], texts: tuple[Path, ...], lang: str) -> list[float]:
+def _fitted(models: tuple[Path, ...], texts: tuple[Path, ...], lang: str, by_context: bool) -> list[float]:
     """Return the weights that suit the texts' domains best, each domain counting the same, and tell those of each."""
     import numpy as np
 
     from lm.corpus import texts_by_domain
     from lm.interpolate import fit_weights
-    from lm.perplexity import load_kenlm, token_scores
+    from lm.perplexity import context_scores, load_kenlm, token_scores
 
     domains = {name: lines for name, lines in texts_by_domain(texts, lang, _say).items() if lines}
     loaded = [load_kenlm(path) for path in models]
-    log_probs, known, counts = [], [], []
+    order = max(model.order for model in loaded) if by_context else 1
+    parts: list[list[Any]] = []
     for name, lines in domains.items():
-        scores = [token_scores(model, lines) for model in loaded]
-        log_probs.append(np.stack([score[0] for score in scores]))
-        known.append(np.stack([score[1] for score in scores]))
-        counts.append(np.full(known[-1].shape[1], 1 / known[-1].shape[1]))
-        _tell_weights(name, fit_weights(log_probs[-1], known[-1], counts[-1]).tolist())
+        log_probs, known = (
+            np.stack(part) for part in zip(*(token_scores(model, lines) for model in loaded), strict=True)
+        )
+        contexts = np.stack([context_scores(model, lines, order) for model in loaded])
+        counts = np.full(known.shape[1], 1 / known.shape[1])
+        parts.append([log_probs, known, counts, contexts])
+        _tell_weights(name, fit_weights(log_probs, known, counts, contexts=contexts).tolist())
     if not domains:
         raise click.ClickException("the text to fit holds no word: check the input, and that --lang is its language")
-    parts = [np.concatenate(part, axis=-1) for part in (log_probs, known, counts)]
-    weights: list[float] = fit_weights(*parts).tolist()
+    log_probs, known, counts, contexts = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+    weights: list[float] = fit_weights(log_probs, known, counts, contexts=contexts).tolist()
     _tell_weights("all", weights)
     return weights
 

@@ -64,6 +64,28 @@ def test_build_info_and_interpolate(models: list[Path], book: Path, digits: Path
     assert largest_deviation(read_arpa(mixed)) < 1e-4
 
 
+def test_mixing_by_context(models: list[Path], digits: Path, book: Path, tmp_path: Path) -> None:
+    perplexities = {}
+    for option in ("--lang=en", "--by-context"):
+        mixed, report = tmp_path / "mixed.arpa", tmp_path / "report.json"
+        done = run("interpolate", *models, "--fit", digits, "--fit", book, option, "--output", mixed)
+        assert done.exit_code == 0, done.output
+        assert run("info", mixed, digits, book, "--json", report).exit_code == 0
+        perplexities[option] = {name: x["perplexity"] for name, x in json.loads(report.read_text())["texts"].items()}
+    for name in ("digits", "book"):
+        assert perplexities["--by-context"][name] < perplexities["--lang=en"][name]
+
+
+def test_spoken_lines_make_a_model(digits: Path, tmp_path: Path) -> None:
+    done = run("spoken", digits, "--lines", 300)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("\n") == 300
+    assert "\nt w o\n" in done.stdout
+    assert run("spoken", digits, "--lines", 300).stdout == done.stdout != run("spoken", "--seed", 1).stdout
+    done = run("build", "-", "--output", tmp_path / "model.arpa", input_text=done.stdout)
+    assert done.exit_code == 0, done.output
+
+
 def test_standard_input_pruning_and_a_binary(tmp_path: Path) -> None:
     output = tmp_path / "model.bin"
     done = run("build", "-", "--prune", "0, 0, 3", "--structure", "trie", "--output", output, input_text=BOOK)
