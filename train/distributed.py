@@ -101,8 +101,9 @@ class Group:
         """Say in one line that another process failed or fell silent; it has said why itself, if it could."""
         try:
             yield
-        except RuntimeError as error:
+        except RuntimeError as error:  # "[.../pair.cc:537] Read error [127.0.0.1]:1271: Connection reset. This is ..."
+            reason = str(error).splitlines()[0].split(". ")[0].split("] ")[-1]
             raise SileroLikeError(
-                f"process {self.rank} of {self.world_size} cannot reach the others ({str(error).splitlines()[0]}): see "
-                "what they said last; the same command goes on from the last checkpoint"
+                f"process {self.rank} of {self.world_size} cannot reach the others ({reason}): "
+                "see what they said last; the same command goes on from the last checkpoint"
             ) from error

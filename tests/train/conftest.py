@@ -1,8 +1,17 @@
-"""A made-up language for training tests: every letter is a tone, so that a tiny model can learn it in seconds."""
+"""A made-up language for training tests: every letter is a tone, so that a tiny model can learn it in seconds.
+
+And processes that are killed, with all that they have started, when a test ends.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +19,7 @@ import pytest
 import soundfile
 import yaml
 
+ROOT = Path(__file__).parents[2]
 TONES_HZ = {"a": 400, "b": 800, "c": 1500, "d": 2600}
 
 
@@ -34,6 +44,46 @@ def write_corpus(folder: Path, n_utterances: int = 24) -> Path:
     path = folder / "train.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+class Started:
+    """The processes that were started with an environment, and all that they have started. Needs Linux."""
+
+    def __init__(self) -> None:
+        self.mark = f"STARTED_BY={uuid.uuid4().hex}"
+        name, value = self.mark.split("=")
+        self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), name: value}
+
+    def pids(self) -> list[int]:
+        """Return those that are running; one that has ended has no environment any more."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # ended just now, or another user's
+                if self.mark.encode() in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+        return found
+
+    def kill(self) -> None:
+        """Kill all of them at once, as when a machine goes down."""
+        while pids := self.pids():
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Callable[[], Started]]:
+    """Give environments to start processes in; what is left of them is killed at the end."""
+    every: list[Started] = []
+
+    def begin() -> Started:
+        every.append(Started())
+        return every[-1]
+
+    yield begin
+    for one in every:
+        one.kill()
 
 
 @pytest.fixture(scope="session")
