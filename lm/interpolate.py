@@ -1,8 +1,8 @@
 """Mix n-gram models linearly into one: p(w | h) = sum of weight_i p_i(w | h).
 
-The weights are the same everywhere or, by context, weight_i p_i(h) over the sum of these: after "two four", a model of
-numbers counts for nearly all (the dynamic mixture of SRILM's -bayes; here h is what the n-gram holds of it, so that the
-result is an n-gram model again).
+The weights are the same everywhere or, by context, in part in proportion to weight_i p_i(h): after "two four", a model
+of numbers counts for most (the dynamic mixture of SRILM's -bayes; here h is what the n-gram holds of it, so that the
+result is an n-gram model again). The other part keeps every model in play, as one sentence can hold prose and numbers.
 
 The mixture lists the n-grams of all models. Theirs are the probabilities of the formula; what is not listed gets a
 back-off, computed so that each context's probabilities sum to one. A word that a model does not know has probability 0
@@ -31,6 +31,11 @@ MIN_BACKOFF_MASS = 1e-7  # an ARPA file's rounded numbers can sum to a little mo
 MIN_LOWER_MASS = 1e-5  # the unlisted words' share, below which it says nothing and the back-off is 1
 MIN_LOG_PROB = -99.0
 TINY = 1e-300  # in place of zero, to divide by
+EVERYWHERE = 0.3
+"""Part of the weights by context that is the same in all contexts. More of it makes digit strings and spelling less
+probable (perplexity of random digits 27, 33, 40 and 116 for parts of 0, 0.3, 0.5 and 1 in a mixture of books,
+transcripts and numbers), less of it makes mixed sentences so ("bin blue at f two now", not in any of the texts: 2,719,
+1,654, 1,496 and 1,325); prose does not mind."""
 
 
 def interpolate(models: Sequence[Model], weights: Sequence[float], *, by_context: bool = False) -> Model:
@@ -80,6 +85,9 @@ def fit_weights(
 ) -> Floats:
     """Find the weights under which a text is most probable, by expectation maximisation.
 
+    Weights by context, whose sum over the models is in the formula, take the step of iterative scaling instead: each
+    weight times what its model explains over what it was given.
+
     Args:
         log_probs: ``(K, T)`` log10 probabilities of each word of the text under each of K models.
         known: bool ``(K, T)``, whether the model knows the word; words that none knows are left out.
@@ -98,12 +106,17 @@ def fit_weights(
     probs = np.where(known, 10.0 ** np.asarray(log_probs, np.float64), 0.0)[:, used]
     if not probs.shape[1]:
         raise LanguageModelError("no word of the text to fit is in any of the models: check its language")
-    before = np.ones_like(probs) if contexts is None else _relative(contexts[:, used])
+    before, everywhere = (np.ones_like(probs), 1.0) if contexts is None else (_relative(contexts[:, used]), EVERYWHERE)
     parts = counts[used] / counts[used].sum()
     weights = np.full(len(probs), 1 / len(probs))
     for _ in range(n_rounds):
-        shares = _shared(weights[:, None] * before)
-        new = weights * ((_shared(shares * probs) @ parts) / np.maximum(shares @ parts, TINY))
+        fixed = np.repeat(weights[:, None], probs.shape[1], axis=1)
+        moving = _shared(fixed * before)
+        per_word = probs / np.maximum((_blend(moving, fixed, everywhere) * probs).sum(axis=0), TINY)
+        gained = _blend(moving, fixed, everywhere) * per_word
+        given = moving * (1 - everywhere) * (moving * per_word).sum(axis=0)
+        given += fixed * everywhere * (fixed * per_word).sum(axis=0)
+        new = weights * (gained @ parts) / np.maximum(given @ parts, TINY)
         new /= new.sum()
         change = np.abs(new - weights).max()
         weights = new
@@ -169,7 +182,13 @@ def _shares(weights: Sequence[float], n_models: int) -> Floats:
 
 def _context_shares(shares: Floats, parts: list[_Part]) -> Floats:
     """Return each model's weight after each n-gram of the order that the parts are at, ``(K, M)``."""
-    return _shared(shares[:, None] * _relative(np.stack([part.joint for part in parts])))
+    moving = _shared(shares[:, None] * _relative(np.stack([part.joint for part in parts])))
+    return _blend(moving, shares[:, None], EVERYWHERE)
+
+
+def _blend(moving: Floats, fixed: Floats, everywhere: float) -> Floats:
+    blended: Floats = (1 - everywhere) * moving + everywhere * fixed
+    return blended
 
 
 def _relative(log_probs: Floats) -> Floats:

@@ -163,7 +163,7 @@ def build(
 
     problems: list[str] = []
     thresholds = check_pruning(prune or [], order)
-    with _progress() as progress:
+    with show_progress() as progress:
         texts = normalized_texts(inputs, lang, lambda problem: _tell(problem, problems))
         corpus = read_corpus(texts, drop_repeated=drop_repeated, progress=progress)
         repeated = f" ({corpus.n_repeated} repeated ones left out)" if drop_repeated else ""
@@ -289,7 +289,7 @@ def interpolate(
     if (weights is None) == (not fit_on):
         raise click.UsageError("expected either --weights or --fit")
     shares = weights or _fitted(models, fit_on, lang, by_context)
-    with _progress() as progress:
+    with show_progress() as progress:
         loaded = []
         for number, path in enumerate(models):
             progress("reading models", number, len(models))
@@ -358,19 +358,21 @@ def _fitted(models: tuple[Path, ...], texts: tuple[Path, ...], lang: str, by_con
     domains = {name: lines for name, lines in texts_by_domain(texts, lang, _say).items() if lines}
     loaded = [load_kenlm(path) for path in models]
     order = max(model.order for model in loaded) if by_context else 1
-    parts: list[list[Any]] = []
+
+    def fitted(log_probs: Any, known: Any, contexts: Any, counts: Any) -> list[float]:
+        weights = fit_weights(log_probs, known, counts, contexts=contexts if by_context else None)
+        return [float(weight) for weight in weights]
+
+    parts = []
     for name, lines in domains.items():
-        log_probs, known = (
-            np.stack(part) for part in zip(*(token_scores(model, lines) for model in loaded), strict=True)
-        )
-        contexts = np.stack([context_scores(model, lines, order) for model in loaded])
-        counts = np.full(known.shape[1], 1 / known.shape[1])
-        parts.append([log_probs, known, counts, contexts])
-        _tell_weights(name, fit_weights(log_probs, known, counts, contexts=contexts).tolist())
+        scores = [(*token_scores(model, lines), context_scores(model, lines, order)) for model in loaded]
+        columns = [np.stack(column) for column in zip(*scores, strict=True)]
+        n_tokens = columns[0].shape[1]
+        parts.append([*columns, np.full(n_tokens, 1 / n_tokens)])
+        _tell_weights(name, fitted(*parts[-1]))
     if not domains:
         raise click.ClickException("the text to fit holds no word: check the input, and that --lang is its language")
-    log_probs, known, counts, contexts = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
-    weights: list[float] = fit_weights(log_probs, known, counts, contexts=contexts).tolist()
+    weights = fitted(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))
     _tell_weights("all", weights)
     return weights
 
@@ -404,7 +406,7 @@ def _write(output: Path, model: Model, structure: str, decimals: int) -> None:
     from lm.binary import write_binary
 
     if output.name.endswith(ARPA_SUFFIXES):
-        with _progress() as progress:
+        with show_progress() as progress:
             write_arpa(output, model, decimals=decimals, progress=progress)
     else:
         write_binary(output, model, structure)
@@ -446,7 +448,7 @@ def _tell(problem: str, problems: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
+def show_progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show on a terminal what is being done, and how much of it."""
     shown_at, is_terminal = 0.0, sys.stderr.isatty()
 
