@@ -1,14 +1,13 @@
 """Edit counts between two token sequences: words or characters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Hypothesis tokens whose bit rows are kept for the way back; longer hypotheses are walked block by block.
 BLOCK_TOKENS = 1024
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """Edits that turn a reference into a hypothesis, and the reference's length in the same tokens."""
 
     substitutions: int = 0
@@ -26,14 +25,6 @@ class Counts:
         """Errors over reference length, as a fraction; ``None`` when the length is 0."""
         return self.errors / self.length if self.length else None
 
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.substitutions + other.substitutions,
-            self.insertions + other.insertions,
-            self.deletions + other.deletions,
-            self.length + other.length,
-        )
-
 
 def edit_counts(reference: Sequence[str], hypothesis: Sequence[str]) -> Counts:
     """Count the fewest edits between two token sequences (Levenshtein distance, unit costs).
@@ -49,6 +40,8 @@ def edit_counts(reference: Sequence[str], hypothesis: Sequence[str]) -> Counts:
     >>> edit_counts("the cat sat".split(), "a cat sat down".split())
     Counts(substitutions=1, insertions=1, deletions=0, length=3)
     """
+    if reference == hypothesis:
+        return Counts(length=len(reference))
     columns, rows = _without_common_ends(reference, hypothesis)
     if not columns or not rows:
         return Counts(0, len(rows), len(columns), len(reference))
@@ -134,11 +127,9 @@ def _bit_rows(
     bit_rows = [first]
     for token in rows:
         match = masks.get(token, 0)
-        same = ((match & rises) + rises ^ rises) | match | falls
-        down_rises = falls | full ^ (same | rises) & full
-        down_falls = same & rises
-        down_rises = down_rises << 1 | 1
-        rises = (down_falls << 1 | full ^ (same | down_rises) & full) & full
-        falls = down_rises & same & full
+        same = ((match & rises) + rises ^ rises | match | falls) & full
+        down_rises = (falls | full ^ (same | rises)) << 1 | 1
+        rises = ((same & rises) << 1 | full ^ (same | down_rises) & full) & full
+        falls = down_rises & same
         bit_rows.append((rises, falls))
     return bit_rows

@@ -9,6 +9,9 @@ Rules, the same in training, `evaluate` and the model card:
 * Rates are errors over reference length, both summed over utterances first; they may exceed 1. An utterance with an
   empty reference adds its insertions and no length. Where the summed length is 0 the rate is undefined: ``None``
   (``null`` in JSON), and the macro average and the worst domain leave that domain out.
+* Empty counts the utterances in which nothing was recognised although something was said. The balance is
+  (insertions - deletions) / (insertions + deletions) in words: -1 where words are only lost, 1 where they are only
+  made up, ``None`` where neither happens.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,18 +20,15 @@ from math import fsum
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from decode.words import split_words
 from silero_like.errors import SileroLikeError
 from silero_like.evaluation.edits import Counts, edit_counts
+from silero_like.evaluation.uncertainty import make_blocks, rate_interval
 
-__all__ = ["Counts", "Evaluation", "Score", "Scored", "edit_counts", "evaluate", "format_table"]
+__all__ = ["Counts", "Evaluation", "Row", "Score", "Scored", "edit_counts", "evaluate", "format_table"]
 
 LANGS_WITHOUT_SPACES = frozenset({"zh"})
-N_RESAMPLES = 1000
-# Blocks drawn at once: bounds the bootstrap's memory to some 25 MB, however many utterances a domain has.
-MAX_DRAWS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,22 @@ class Scored:
     hypothesis: str
 
 
+@dataclass(frozen=True)
+class Row:
+    """One utterance with its counts and the normalised words that they count."""
+
+    item: Scored
+    reference: tuple[str, ...]
+    hypothesis: tuple[str, ...]
+    words: Counts
+    chars: Counts
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was recognised although something was said."""
+        return bool(self.reference) and not self.hypothesis
+
+
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """The sums over a set of utterances."""
@@ -54,8 +70,20 @@ class Score:
     chars: Counts
     wer_ci95: tuple[float, float] | None
     """95 % bootstrap interval of the WER; None when there is nothing to resample."""
+    cer_ci95: tuple[float, float] | None
+    """The same of the CER."""
+    ci95_by: str
+    """What was resampled: "speaker" or "utterance"."""
+    speakers: int
+    """Speakers with a name."""
     empty: int
     """Utterances in which nothing was recognised although something was said."""
+
+    @property
+    def balance(self) -> float | None:
+        """Insertions less deletions, over both together; None when there are neither."""
+        both = self.words.insertions + self.words.deletions
+        return (self.words.insertions - self.words.deletions) / both if both else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of one domain in the evaluation JSON; the edits are those of the words."""
@@ -71,6 +99,11 @@ class Score:
             "insertions": self.words.insertions,
             "deletions": self.words.deletions,
             "empty": self.empty,
+            "empty_rate": self.empty / self.utterances,
+            "balance": self.balance,
+            "cer_ci95": list(self.cer_ci95) if self.cer_ci95 else None,
+            "ci95_by": self.ci95_by,
+            "speakers": self.speakers,
         }
 
 
@@ -86,6 +119,8 @@ class Evaluation:
     """All utterances together."""
     audio_s_per_core_s: float | None
     """Seconds of audio recognised in a second by one core; None when it was not measured."""
+    rows: tuple[Row, ...]
+    """Every utterance, in the order given."""
 
     @property
     def macro(self) -> dict[str, float | None]:
@@ -117,16 +152,6 @@ class Evaluation:
         }
 
 
-@dataclass(frozen=True)
-class _Row:
-    """The counts of one utterance."""
-
-    item: Scored
-    words: Counts
-    chars: Counts
-    is_empty: bool
-
-
 def evaluate(
     scored: Sequence[Scored],
     *,
@@ -140,10 +165,8 @@ def evaluate(
 ) -> Evaluation:
     """Score recognised utterances of one language, domain by domain; the rules stand at the top of this file.
 
-    The interval of the WER comes from 1,000 bootstrap resamples, drawn with `seed` for each domain afresh: whole
-    speakers when every utterance of the domain names its speaker and there are at least two, because the errors of one
-    speaker go together (Bisani and Ney, ICASSP 2004; Liu and Peng 2020), else single utterances. With a handful of
-    speakers it is rough, and rather too narrow.
+    The intervals come from 1,000 bootstrap resamples, drawn with `seed` for each domain afresh, of whole speakers or of
+    single utterances (uncertainty.py).
 
     Args:
         scored: in any order; the result does not depend on it, apart from the draws of the bootstrap.
@@ -157,25 +180,57 @@ def evaluate(
     if not scored:
         raise SileroLikeError("expected utterances to score, got none: check that the manifest is not empty")
     rows = [_count(item, normalizer, lang) for item in scored]
-    domains: dict[str, list[_Row]] = {name: [] for name in sorted({item.domain for item in scored})}
+    domains: dict[str, list[Row]] = {name: [] for name in sorted({item.domain for item in scored})}
     for row in rows:
         domains[row.item.domain].append(row)
     return Evaluation(
         model=model,
         normalizer=normalizer_name,
         decoder=decoder,
-        domains={name: _score(members, seed) for name, members in domains.items()},
-        micro=_score(rows, seed),
+        domains={name: score_rows(members, seed) for name, members in domains.items()},
+        micro=score_rows(rows, seed),
         audio_s_per_core_s=audio_s_per_core_s,
+        rows=tuple(rows),
+    )
+
+
+def score_rows(rows: Sequence[Row], seed: int = 0) -> Score:
+    """Sum the counts of some utterances, at least one, and estimate how sure their rates are."""
+    speakers = [row.item.speaker for row in rows]
+    blocks = make_blocks(speakers, [(*row.words, *row.chars) for row in rows])
+    words, chars = blocks.sums[:, :4], blocks.sums[:, 4:]
+    return Score(
+        utterances=len(rows),
+        audio_s=fsum(row.item.duration_s for row in rows),
+        words=Counts(*words.sum(axis=0).tolist()),
+        chars=Counts(*chars.sum(axis=0).tolist()),
+        wer_ci95=rate_interval(words[:, :3].sum(axis=1), words[:, 3], np.random.default_rng(seed)),
+        cer_ci95=rate_interval(chars[:, :3].sum(axis=1), chars[:, 3], np.random.default_rng(seed)),
+        ci95_by=blocks.by,
+        speakers=len({speaker for speaker in speakers if speaker}),
+        empty=sum(row.is_empty for row in rows),
     )
 
 
 def format_table(evaluation: Evaluation) -> str:
     """Render the domains as text for a terminal; rates are fractions, S, I and D are word edits."""
-    header = ("domain", "utterances", "minutes", "words", "WER", "95 % interval", "CER", "S", "I", "D", "empty")
+    header = (
+        "domain",
+        "utterances",
+        "minutes",
+        "words",
+        "WER",
+        "95 % interval",
+        "CER",
+        "S",
+        "I",
+        "D",
+        "empty",
+        "balance",
+    )
     rows = [header, *(_cells(name, score) for name, score in evaluation.domains.items())]
     macro = evaluation.macro
-    rows.append(("macro", "", "", "", _rate(macro["wer"]), "", _rate(macro["cer"]), "", "", "", ""))
+    rows.append(("macro", "", "", "", _rate(macro["wer"]), "", _rate(macro["cer"]), "", "", "", "", ""))
     rows.append(_cells("micro", evaluation.micro))
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = [
@@ -183,56 +238,23 @@ def format_table(evaluation: Evaluation) -> str:
         for row in rows
     ]
     about = f"{evaluation.model}, decoder {evaluation.decoder}, normaliser {evaluation.normalizer}"
-    return "\n".join([about, *lines, f"worst domain by CER: {evaluation.worst or 'none'}"])
+    remarks = [f"worst domain by CER: {evaluation.worst or 'none'}"]
+    few = [name for name, score in evaluation.domains.items() if score.wer_ci95 and score.ci95_by == "utterance"]
+    if few:
+        remarks.append(f"*: too few named speakers, so the interval holds for these speakers only ({', '.join(few)})")
+    return "\n".join([about, *lines, *remarks])
 
 
-def _count(item: Scored, normalizer: Callable[[str], str], lang: str) -> _Row:
+def _count(item: Scored, normalizer: Callable[[str], str], lang: str) -> Row:
     reference, hypothesis = split_words(normalizer(item.reference)), split_words(normalizer(item.hypothesis))
     space = "" if lang in LANGS_WITHOUT_SPACES else " "
-    return _Row(
+    return Row(
         item,
+        tuple(reference),
+        tuple(hypothesis),
         edit_counts(reference, hypothesis),
         edit_counts(space.join(reference), space.join(hypothesis)),
-        bool(reference) and not hypothesis,
     )
-
-
-def _score(rows: Sequence[_Row], seed: int) -> Score:
-    return Score(
-        utterances=len(rows),
-        audio_s=fsum(row.item.duration_s for row in rows),
-        words=sum((row.words for row in rows), Counts()),
-        chars=sum((row.chars for row in rows), Counts()),
-        wer_ci95=_interval(rows, np.random.default_rng(seed)),
-        empty=sum(row.is_empty for row in rows),
-    )
-
-
-def _interval(rows: Sequence[_Row], generator: np.random.Generator) -> tuple[float, float] | None:
-    errors, lengths = _blocks(rows)
-    n_blocks = len(errors)
-    if n_blocks < 2 or not lengths.any():
-        return None
-    rates: list[float] = []
-    n_at_once = max(1, MAX_DRAWS // n_blocks)
-    for n_done in range(0, N_RESAMPLES, n_at_once):
-        draws = generator.integers(n_blocks, size=(min(n_at_once, N_RESAMPLES - n_done), n_blocks))
-        sums = lengths[draws].sum(axis=1)
-        rates.extend(errors[draws].sum(axis=1)[sums > 0] / sums[sums > 0])
-    low, high = np.percentile(rates, [2.5, 97.5]).tolist()
-    return low, high
-
-
-def _blocks(rows: Sequence[_Row]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Sum word errors and reference words over what is resampled together: a speaker, or else an utterance."""
-    speakers = {row.item.speaker for row in rows}
-    by_speaker = len(speakers) > 1 and all(speakers)
-    keys = [row.item.speaker if by_speaker else str(number) for number, row in enumerate(rows)]
-    positions = {key: position for position, key in enumerate(dict.fromkeys(keys))}
-    sums = np.zeros((2, len(positions)), dtype=np.int64)
-    for key, row in zip(keys, rows, strict=True):
-        sums[:, positions[key]] += row.words.errors, row.words.length
-    return sums[0], sums[1]
 
 
 def _mean(rates: Iterable[float | None]) -> float | None:
@@ -241,11 +263,13 @@ def _mean(rates: Iterable[float | None]) -> float | None:
 
 
 def _cells(name: str, score: Score) -> tuple[str, ...]:
-    low_high = f"{score.wer_ci95[0]:.3f} - {score.wer_ci95[1]:.3f}" if score.wer_ci95 else "-"
+    mark = "*" if score.ci95_by == "utterance" else " "
+    low_high = f"{score.wer_ci95[0]:.3f} - {score.wer_ci95[1]:.3f}{mark}" if score.wer_ci95 else "- "
     counts = (score.words.substitutions, score.words.insertions, score.words.deletions, score.empty)
     minutes, words = f"{score.audio_s / 60:.1f}", str(score.words.length)
     rates = (_rate(score.words.rate), low_high, _rate(score.chars.rate))
-    return (name, str(score.utterances), minutes, words, *rates, *(str(count) for count in counts))
+    balance = "-" if score.balance is None else f"{score.balance:+.2f}"
+    return (name, str(score.utterances), minutes, words, *rates, *(str(count) for count in counts), balance)
 
 
 def _rate(rate: float | None) -> str:
