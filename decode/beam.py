@@ -1,0 +1,367 @@
+"""CTC prefix beam search, vectorised over hypotheses and tokens.
+
+The sum over all paths of Graves et al. (ICML 2006), searched as by Hannun et al. (2014): every hypothesis is a token
+sequence with the probability of its paths that end in a blank and of those that end in its last token. What a language
+model or a list of hotwords adds comes from scorers (`decode.lm`, `decode.hotwords`).
+
+A frame costs a fixed number of NumPy calls, however many hypotheses there are. Frames that are blank almost surely are
+passed over: they only move probability from the paths that end in a token to those that end in a blank.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, log
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from decode.align import check_log_probs
+from decode.transitions import Floats, Ints
+
+INF = float("inf")
+SUM_TOLERANCE = 0.02  # how far from 1 the probabilities of a frame may sum: float16 and int8 models are not exact
+BLOCK_FRAMES = 256  # frames looked at together; scorers may tidy up between blocks
+HASH_FACTOR = -7046029254386353131  # odd; hashes of token sequences are polynomials in it modulo 2**64
+
+LAST, HASH, PARENT, NODE, STATES = range(5)  # rows of BeamSearch._ids; from STATES on one row a scorer
+BLANK, TOKEN, SCORE = range(3)  # rows of BeamSearch._scores: two log-probabilities, and what the scorers added
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamConfig:
+    """How to search, and how much the language model weighs; natural logarithms throughout.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    beam_width: int = 100
+    """Hypotheses kept from frame to frame."""
+    beam_prune_log_prob: float = -10.0
+    """Hypotheses so much below the best one are dropped; -1e9 keeps all."""
+    token_min_log_prob: float = -6.0
+    """Tokens below it are not tried in a frame; -1e9 tries all that are possible."""
+    blank_skip: float = 0.99
+    """A frame whose blank has a higher probability is taken as blank alone; 1 never does so."""
+    alpha: float = 0.5
+    """Weight of the language model's log-probabilities."""
+    beta: float = 1.0
+    """Added for every word (or token, with a token model)."""
+    unk_score: float = -5.0
+    """Added for every word that the language model does not know, beside what it gives ``<unk>``."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+            _require(is_number, f"a finite number as {field.name}", value)
+        _require(isinstance(self.beam_width, int) and self.beam_width >= 1, "beam_width of at least 1", self.beam_width)
+        _require(self.beam_prune_log_prob < 0, "beam_prune_log_prob below 0", self.beam_prune_log_prob)
+        _require(self.token_min_log_prob < 0, "token_min_log_prob below 0", self.token_min_log_prob)
+        _require(0 < self.blank_skip <= 1, "blank_skip in (0, 1]", self.blank_skip)
+        _require(self.alpha >= 0, "alpha of at least 0", self.alpha)
+
+    def to_dict(self) -> dict[str, int | float]:
+        """Return JSON values; `from_dict` makes an equal config of them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "BeamConfig":
+        """Make a config; what is left out gets its default.
+
+        Raises:
+            ValueError: an unknown key, or a value that cannot be.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(values).difference(names))
+        _require(not unknown, f"settings among {', '.join(names)}", ", ".join(unknown))
+        return cls(**values)
+
+
+class Scorer(Protocol):
+    """What adds to a hypothesis' score, token by token. A state stands for all that it must know of the past.
+
+    The gains of a whole hypothesis and the one of its end sum to its score; before the end they may hold a guess of
+    what is to come, so that good hypotheses are kept. Equal states and tokens give equal gains.
+    """
+
+    def start(self) -> int:
+        """Return the state of the empty hypothesis, at the start of an utterance."""
+
+    def gains(self, states: Ints, tokens: Ints) -> Floats:
+        """Return what each token `(m,)` adds after each state `(m,)`."""
+
+    def advance(self, states: Ints, tokens: Ints) -> Ints:
+        """Return the states `(m,)` after tokens; asked only for what `gains` was asked before."""
+
+    def ends(self, states: Ints) -> Floats:
+        """Return what ending in each state `(m,)` adds."""
+
+    def tidy(self, states: Ints) -> Ints:
+        """Forget what is remembered, if it is much, but for some states `(m,)`; return these states' numbers."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One result of the search."""
+
+    token_ids: tuple[int, ...]
+    """Its tokens, without blanks."""
+    score: float
+    """What hypotheses are ordered by: ``log_prob`` and the gains of all scorers."""
+    log_prob: float
+    """Natural log-probability of the tokens given the audio: of all their paths that were not pruned."""
+
+
+class BeamSearch:
+    """A search that can be fed in parts: ``begin``, ``step`` for each part, ``end``.
+
+    The parts' sizes do not change the result. A search may be used again and again; its scorers remember what they
+    have looked up, so a later utterance is faster. Threads must not share one, nor its scorers.
+
+    Args:
+        n_labels: V.
+        blank_id: index of the blank label.
+        config: how to search.
+        scorers: what adds to the scores; none is the plain acoustic model.
+    """
+
+    def __init__(
+        self, n_labels: int, blank_id: int, config: BeamConfig | None = None, scorers: Sequence[Scorer] = ()
+    ) -> None:
+        self.config = config or BeamConfig()
+        self.scorers = tuple(scorers)
+        self.n_labels = n_labels
+        self.blank_id = blank_id
+        self._skip_log_prob = log(self.config.blank_skip)
+        self._history = _History()
+        self._columns = np.full(n_labels + 1, -1)  # of each token in the frame's grid; the last place is no token's
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was fed."""
+        states = [scorer.start() for scorer in self.scorers]
+        self._ids = np.array([-1, 0, 0, 0, *states], dtype=np.int64)[:, None]
+        self._scores = np.array([0.0, -INF, 0.0])[:, None]
+        self._skipped: float | None = None  # log-probability of the blanks passed over since the last active frame
+        self._history.clear()
+
+    def step(self, log_probs: npt.NDArray[np.floating]) -> None:
+        """Take the next frames.
+
+        Args:
+            log_probs: `(t, V)`, natural log-probabilities; -inf is allowed; t may be 0.
+
+        Raises:
+            ValueError: another shape, NaN, or rows that are no log-probabilities.
+        """
+        check_normalised(log_probs, self.n_labels, self.blank_id)
+        for start in range(0, len(log_probs), BLOCK_FRAMES):
+            self._step(log_probs[start : start + BLOCK_FRAMES].astype(np.float64))
+
+    def end(self, n_best: int = 1) -> list[Hypothesis]:
+        """Return the best hypotheses of what was fed, best first; at least one, at most ``n_best``."""
+        log_probs = np.logaddexp(self._scores[BLANK], self._scores[TOKEN]) + (self._skipped or 0.0)
+        totals = log_probs + self._scores[SCORE]
+        for scorer, states in zip(self.scorers, self._ids[STATES:], strict=True):
+            totals += scorer.ends(states)
+        best = np.argsort(-totals, kind="stable")[:n_best].tolist()
+        tokens = self._history.tokens
+        return [Hypothesis(tokens(self._ids[NODE, i]), float(totals[i]), float(log_probs[i])) for i in best]
+
+    def partial(self) -> tuple[int, ...]:
+        """Return the tokens of the hypothesis that is best so far."""
+        ranks = np.logaddexp(self._scores[BLANK], self._scores[TOKEN]) + self._scores[SCORE]
+        return self._history.tokens(self._ids[NODE, ranks.argmax()])
+
+    def _step(self, log_probs: Floats) -> None:
+        """Take a block of frames."""
+        for scorer, states in zip(self.scorers, self._ids[STATES:], strict=True):
+            states[:] = scorer.tidy(states)
+        blanks = log_probs[:, self.blank_id].tolist()
+        frames, tokens = np.nonzero(self._likely(log_probs))
+        bounds = np.searchsorted(frames, np.arange(len(log_probs) + 1)).tolist()
+        for frame, blank in enumerate(blanks):
+            if blank > self._skip_log_prob:
+                self._skipped = blank + (self._skipped or 0.0)
+            else:
+                self._pass_blanks()
+                self._advance(log_probs[frame], tokens[bounds[frame] : bounds[frame + 1]])
+
+    def _likely(self, log_probs: Floats) -> npt.NDArray[np.bool_]:
+        """Mark the tokens to try, `(t, V)`: the likely ones, and the best label where none is likely."""
+        likely: npt.NDArray[np.bool_] = log_probs >= self.config.token_min_log_prob
+        none = np.flatnonzero(~likely.any(axis=1))
+        likely[none, log_probs[none].argmax(axis=1)] = True
+        likely[:, self.blank_id] = False
+        return likely
+
+    def _pass_blanks(self) -> None:
+        if self._skipped is not None:
+            self._scores[BLANK] = np.logaddexp(self._scores[BLANK], self._scores[TOKEN]) + self._skipped
+            self._scores[TOKEN] = -INF
+            self._skipped = None
+
+    def _advance(self, row: Floats, tokens: Ints) -> None:
+        """Take one frame `(V,)` and try its ``tokens`` `(k,)`."""
+        blank, token, score = self._scores
+        total = np.logaddexp(blank, token)
+        stay_blank = total + row[self.blank_id]
+        stay_token = token + row[self._ids[LAST]]
+        grid = total[:, None] + row[tokens]  # (n, k), each hypothesis extended by each token
+        self._merge(grid, stay_token, row, tokens)
+        stay = np.logaddexp(stay_blank, stay_token) + score
+        parents, columns, ranks = self._candidates(grid, stay.max())
+        tried = tokens[columns]
+        gains = np.zeros(len(ranks))
+        for scorer, states in zip(self.scorers, self._ids[STATES:], strict=True):
+            gains += scorer.gains(states[parents], tried)
+        kept = self._select(np.concatenate((stay, ranks + gains)))
+        n_stay = int(np.searchsorted(kept, len(stay)))
+        stayed, new = kept[:n_stay], kept[n_stay:] - len(stay)
+        parents, tried, columns, gains = parents[new], tried[new], columns[new], gains[new]
+        after = np.full((len(self._scores), len(kept)), -INF)
+        after[BLANK, :n_stay], after[TOKEN, :n_stay] = stay_blank[stayed], stay_token[stayed]
+        after[SCORE, :n_stay] = score[stayed]
+        after[TOKEN, n_stay:], after[SCORE, n_stay:] = grid[parents, columns], score[parents] + gains
+        self._scores = after
+        self._ids = np.concatenate((self._ids[:, stayed], self._extended(parents, tried)), axis=1)
+
+    def _merge(self, grid: Floats, stay_token: Floats, row: Floats, tokens: Ints) -> None:
+        """Repeat a token only after a blank; move what becomes a hypothesis that is there already to that one.
+
+        Args:
+            grid: `(n, k)`, log-probabilities of each hypothesis extended by each token; corrected in place.
+            stay_token: `(n,)`, those of staying in the last token; added to in place.
+        """
+        self._columns[tokens] = np.arange(len(tokens))
+        columns = self._columns[self._ids[LAST]]
+        self._columns[tokens] = -1
+        rows = np.flatnonzero(columns >= 0)  # hypotheses whose last token is tried
+        columns = columns[rows]
+        grid[rows, columns] = self._scores[BLANK, rows] + row[tokens[columns]]
+        found, parents = np.nonzero(self._ids[PARENT, rows, None] == self._ids[HASH])
+        children, columns = rows[found], columns[found]
+        stay_token[children] = np.logaddexp(stay_token[children], grid[parents, columns])
+        grid[parents, columns] = -INF
+
+    def _candidates(self, grid: Floats, best: float) -> tuple[Ints, Ints, Floats]:
+        """Return rows, columns and ranks `(m,)` of the extensions that are worth to be scored.
+
+        The rank lacks the gain of the last token: what is far behind even so, or beyond the beam's width, is left out,
+        which saves most of the scoring.
+        """
+        ranks = (grid + self._scores[SCORE, :, None]).ravel()
+        floor = max(best, ranks.max(initial=-INF)) + self.config.beam_prune_log_prob
+        kept = np.flatnonzero(ranks > floor)
+        kept = kept[_best(ranks[kept], self.config.beam_width)]
+        rows, columns = np.divmod(kept, max(1, grid.shape[1]))
+        return rows, columns, ranks[kept]
+
+    def _select(self, ranks: Floats) -> Ints:
+        """Return the indexes to keep, ascending; the best always."""
+        kept = np.flatnonzero(ranks >= ranks.max() + self.config.beam_prune_log_prob)
+        return kept[_best(ranks[kept], self.config.beam_width)]
+
+    def _extended(self, parents: Ints, tokens: Ints) -> Ints:
+        """Return the ids of some hypotheses `(m,)` extended by tokens `(m,)`."""
+        ids = self._ids[:, parents]
+        ids[LAST] = tokens
+        ids[PARENT] = ids[HASH]
+        ids[HASH] = ids[HASH] * HASH_FACTOR + (tokens + 1)
+        ids[NODE] = self._history.append(ids[NODE], tokens)
+        for scorer, states in zip(self.scorers, ids[STATES:], strict=True):
+            states[:] = scorer.advance(states, tokens)
+        return ids
+
+
+def beam_decode(
+    log_probs: npt.NDArray[np.floating],
+    blank_id: int,
+    config: BeamConfig | None = None,
+    scorers: Sequence[Scorer] = (),
+    n_best: int = 1,
+) -> list[Hypothesis]:
+    """Return the best hypotheses of a whole utterance, best first.
+
+    Args:
+        log_probs: `(T, V)`, natural log-probabilities. T may be 0.
+        blank_id: index of the blank label.
+        config: how to search.
+        scorers: what adds to the scores.
+        n_best: at most so many.
+
+    Raises:
+        ValueError: as `BeamSearch.step`.
+
+    >>> log_probs = np.log([[0.6, 0.4], [0.6, 0.4]])  # one token and blank: "a" has 0.36 + 0.24 + 0.24 of the paths
+    >>> [(h.token_ids, np.exp(h.log_prob).round(2).item()) for h in beam_decode(log_probs, blank_id=1, n_best=2)]
+    [((0,), 0.84), ((), 0.16)]
+    """
+    check_log_probs(log_probs, blank_id)
+    search = BeamSearch(log_probs.shape[1], blank_id, config, scorers)
+    search.step(log_probs)
+    return search.end(n_best)
+
+
+def check_normalised(log_probs: npt.NDArray[np.floating], n_labels: int, blank_id: int) -> None:
+    """Refuse anything but ``(T, n_labels)`` whose every row holds the natural logarithms of a distribution.
+
+    Raises:
+        ValueError: the shape differs, a NaN, or a row whose probabilities do not sum to 1 within 0.02.
+    """
+    check_log_probs(log_probs, blank_id)
+    if log_probs.shape[1] != n_labels:
+        raise ValueError(
+            f"expected log_probs (T, {n_labels}), got {log_probs.shape}: use the tokens of the model that made them"
+        )
+    sums = np.exp(np.minimum(log_probs, 1.0)).sum(axis=1)  # e**1 is too much already, and does not overflow
+    wrong = np.flatnonzero(~(np.abs(sums - 1.0) <= SUM_TOLERANCE))
+    if len(wrong):
+        frame = int(wrong[0])
+        found = "NaN" if np.isnan(log_probs[frame]).any() else f"probabilities that sum to {sums[frame]:.3g}"
+        raise ValueError(
+            f"expected natural log-probabilities, got {found} in frame {frame}: "
+            "apply log_softmax to the model's output, and look for damaged audio or weights"
+        )
+
+
+class _History:
+    """The tree of all hypotheses ever kept: each node is a token behind a parent node; node 0 is the root."""
+
+    def __init__(self) -> None:
+        self._nodes = np.zeros((2, 1024), dtype=np.int64)
+        self._size = 1
+
+    def clear(self) -> None:
+        self._size = 1
+
+    def append(self, parents: Ints, tokens: Ints) -> Ints:
+        """Add a node for each parent and token; return the new nodes."""
+        start, end = self._size, self._size + len(parents)
+        if end > self._nodes.shape[1]:
+            self._nodes = np.concatenate((self._nodes, np.zeros((2, end), np.int64)), axis=1)
+        self._nodes[0, start:end], self._nodes[1, start:end] = parents, tokens
+        self._size = end
+        return np.arange(start, end)
+
+    def tokens(self, node: int) -> tuple[int, ...]:
+        """Return the tokens from the root to a node."""
+        found = []
+        while node:
+            found.append(int(self._nodes[1, node]))
+            node = int(self._nodes[0, node])
+        return tuple(reversed(found))
+
+
+def _best(ranks: Floats, n: int) -> Ints | slice:
+    """Select the ``n`` highest, in their order."""
+    n_over = len(ranks) - n
+    return slice(None) if n_over <= 0 else np.sort(np.argpartition(ranks, n_over)[n_over:])
+
+
+def _require(is_right: bool, expected: str, found: object) -> None:
+    if not is_right:
+        raise ValueError(f"expected {expected}, got {found}")
