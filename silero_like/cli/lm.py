@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from silero_like.cli.lm_tune import tune
+
 if TYPE_CHECKING:
     from lm.corpus import Corpus
     from lm.model import Ints, Model
@@ -104,6 +106,9 @@ def lm() -> None:
       silero-like lm build books.txt.gz train.jsonl --order 3 --prune "0 0 1" --output books.arpa.gz
       silero-like lm info books.arpa.gz dev.jsonl
     """
+
+
+lm.add_command(tune)
 
 
 @lm.command()

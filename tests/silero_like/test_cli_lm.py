@@ -7,13 +7,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from lm.arpa import read_arpa
 from lm.interpolate import largest_deviation
+from silero_like.bundle import BUNDLED_PATH, load_bundle
 from silero_like.cli import main
 
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 BOOK = "The cat sat. The dog ran!\nA cat ran; a dog sat.\nMr. Dog saw 2 cats\n" * 4
 
 
@@ -210,3 +213,51 @@ def test_truncated_model(models: list[Path], book: Path, tmp_path: Path) -> None
     done = run("info", damaged, book)
     assert done.exit_code == 1
     assert "the file ends too early: it is truncated" in done.stderr
+
+
+@pytest.fixture
+def sample_lm(tmp_path: Path) -> Path:
+    """Give a language model of what the samples say."""
+    lines = (SAMPLES / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    done = run(
+        "build", "-", "--output", tmp_path / "lm.bin", input_text="\n".join(json.loads(x)["text"] for x in lines)
+    )
+    assert done.exit_code == 0, done.output
+    return tmp_path / "lm.bin"
+
+
+def test_tune_on_the_samples(sample_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, store = tmp_path / "bundle", tmp_path / "log-probs"
+    shutil.copytree(BUNDLED_PATH, bundle)
+    arguments = ["tune", SAMPLES / "manifest.jsonl", "--model", bundle, "--lm", sample_lm, "--beam-width", 8]
+    arguments += ["--log-probs", store]
+    reports = []
+    for options in ([], ["--save"]):
+        report = tmp_path / "report.json"
+        done = run(*arguments, "--json", report, "--plot", tmp_path / "surface.png", *options)
+        assert done.exit_code == 0, done.output
+        assert "alpha" in done.stdout and "mean" in done.stdout and "pruning" in done.stdout
+        reports.append(json.loads(report.read_text()))
+        monkeypatch.setattr("silero_like.runtime.Runtime.stream_log_probs", None)  # the second run has them stored
+    (found,) = reports[1]
+    assert found["decoder"] == reports[0][0]["decoder"]
+    assert found["macro_wer"] < found["macro_wer_without"]  # the model was built from the references
+    surface = found["surface"]
+    shape = [len(surface[name]) for name in ("unk_scores", "alphas", "betas")]
+    assert list(np.shape(surface["macro_wer"])) == shape
+    assert (tmp_path / "surface.png").stat().st_size > 1000
+    loaded = load_bundle(bundle)
+    assert loaded.decoder == found["decoder"]
+    assert loaded.lm_path is not None and loaded.lm_path.read_bytes() == sample_lm.read_bytes()
+    monkeypatch.undo()
+    store.write_bytes(store.read_bytes()[:500])
+    done = run(*arguments)
+    assert done.exit_code == 1
+    assert "expected log-probs that this command stored: name a new file" in done.stderr
+
+
+def test_tune_needs_a_usable_row(sample_lm: Path, tmp_path: Path) -> None:
+    (tmp_path / "dev.jsonl").write_text('{"audio_filepath": "x.wav", "duration": 1, "text": "нет", "lang": "ru"}\n')
+    done = run("tune", tmp_path / "dev.jsonl", "--lm", sample_lm)
+    assert done.exit_code == 1
+    assert "no usable row in the manifests" in done.stderr

@@ -1,0 +1,265 @@
+"""``silero-like lm tune``: how much the language model is to weigh in the beam search."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from silero_like.cli.pictures import check_picture_path, new_figure, save_figure
+
+if TYPE_CHECKING:
+    from lm.corpus import Progress
+    from lm.tune import Decoded, Surface, Utterances
+    from silero_like.recognizer import Recognizer
+
+    Report = dict[str, Any]
+
+UNK_SCORES = (-10.0, -5.0, -2.5, 0.0)
+ALPHAS, BETAS = (0.0, 1.5, 0.1), (-1.0, 6.0, 0.5)  # first, last, step
+
+
+def tune_models(
+    recognizer: Recognizer,
+    utterances: Utterances,
+    models: tuple[Path, ...],
+    beam_width: int,
+    progress: Callable[[], Any],
+) -> list[tuple[Report, Surface]]:
+    """Find the best settings for each model; the reports are what --json writes."""
+    import numpy as np
+
+    from decode.beam import BeamConfig, BeamSearch
+    from decode.lm import WordScorer, make_lexicon
+    from decode.ngram import KenLM, read_words
+    from lm.perplexity import load_kenlm
+    from lm.tune import PRUNINGS, decode, gather, surface, tightest
+    from silero_like.evaluation.edits import edit_distance
+
+    config = BeamConfig(beam_width=beam_width)
+    alphas, betas = (np.arange(first, last + step / 2, step) for first, last, step in (ALPHAS, BETAS))
+    n_labels, pieces, spell = recognizer.config.n_labels, recognizer.tokenizer.pieces, recognizer.tokenizer.decode
+    found = []
+    for path in models:
+        ngram = KenLM(path)
+        lexicon = make_lexicon(ngram, read_words(path))
+        with progress() as show:
+            candidates = gather(
+                utterances,
+                ngram=ngram,
+                lexicon=lexicon,
+                scorer=load_kenlm(path),
+                pieces=pieces,
+                spell=spell,
+                count_errors=edit_distance,
+                config=config,
+                progress=show,
+            )
+            rates = surface(candidates, utterances, np.array(UNK_SCORES), alphas, betas)
+            unk_id, alpha_id, beta_id = rates.best()
+            alpha, beta = round(float(alphas[alpha_id]), 3), round(float(betas[beta_id]), 3)
+            best = replace(config, alpha=alpha, beta=beta, unk_score=UNK_SCORES[unk_id])
+            tried = []
+            for token_min, beam_prune in PRUNINGS:
+                pruned = replace(best, token_min_log_prob=token_min, beam_prune_log_prob=beam_prune)
+                scorer = WordScorer(ngram, lexicon, pieces, pruned)
+                search = BeamSearch(n_labels, recognizer.config.blank_id, pruned, [scorer])
+                tried.append(decode(utterances, search, spell, edit_distance, show))
+        found.append((_report(path, rates, tried, tightest(tried)), rates))
+    return found
+
+
+def read_utterances(
+    recognizer: Recognizer,
+    model_path: Path,
+    manifests: tuple[Path, ...],
+    store: Path | None,
+    show: Progress,
+) -> Utterances:
+    """Run the acoustic model on manifests, or read what an earlier run stored."""
+    import numpy as np
+
+    from data.text import get_normalizer
+    from lm.arpa import replacing
+    from lm.corpus import manifest_rows
+    from lm.tune import Utterances
+    from silero_like.audio import load_audio
+
+    normalizer = get_normalizer(recognizer.config.normalizer)
+    rows = [row for path in manifests for row in manifest_rows(path, recognizer.config.lang, _tell)]
+    model_sum = hashlib.sha256(model_path.read_bytes()).hexdigest()
+    key = json.dumps([model_sum, *([str(row.audio_path), row.offset_s, row.duration_s] for row in rows)])
+    stored = _stored(store, key)
+    if stored is None:
+        stored = []
+        for number, row in enumerate(rows):
+            waveform = load_audio(row.audio_path, offset_s=row.offset_s, duration_s=row.duration_s)
+            stored.append(np.concatenate(list(recognizer.runtime.stream_log_probs(iter([waveform])))))
+            show("acoustic model", number + 1, len(rows))
+        if store is not None:
+            with replacing(store) as file:
+                np.savez_compressed(file, key=np.array(key), **{f"{number:06}": x for number, x in enumerate(stored)})
+    return Utterances(stored, [normalizer(row.text) for row in rows], [row.domain for row in rows])
+
+
+def _stored(store: Path | None, key: str) -> list[Any] | None:
+    """Return the stored log-probs if they are those of the same model and utterances."""
+    import numpy as np
+
+    if store is None or not store.is_file():
+        return None
+    try:
+        with store.open("rb") as file, np.load(file) as data:
+            if str(data["key"]) == key:
+                return [data[name] for name in sorted(data.files) if name != "key"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise click.ClickException(f"{store}: expected log-probs that this command stored: name a new file") from error
+    _tell(f"{store}: of another model or other recordings: computing anew")
+    return None
+
+
+def _tell(message: str) -> None:
+    click.echo(message, err=True)
+
+
+def _report(path: Path, rates: Surface, tried: list[Decoded], chosen: Decoded) -> Report:
+    unk_id = rates.best()[0]
+    return {
+        "lm": str(path),
+        "size_mb": round(path.stat().st_size / 1e6, 3),
+        "decoder": chosen.config.to_dict(),
+        "macro_wer": chosen.macro,
+        "macro_wer_without": float(rates.without.mean()),
+        "domains": {
+            name: {"wer": chosen.wer[name], "wer_without": float(without)}
+            for name, without in zip(rates.domains, rates.without, strict=True)
+        },
+        "prunings": [
+            {
+                "token_min_log_prob": each.config.token_min_log_prob,
+                "beam_prune_log_prob": each.config.beam_prune_log_prob,
+                "macro_wer": each.macro,
+                "cpu_s": round(each.cpu_s, 2),
+            }
+            for each in tried
+        ],
+        "surface": {
+            "unk_scores": list(UNK_SCORES),
+            "alphas": rates.alphas.round(3).tolist(),
+            "betas": rates.betas.round(3).tolist(),
+            "macro_wer": rates.macro.round(5).tolist(),
+            "shown_unk_score": UNK_SCORES[unk_id],
+        },
+    }
+
+
+def draw(found: list[tuple[Report, Surface]], path: Path) -> None:
+    """Draw each model's mean word error rate over alpha and beta, under the chosen score of unknown words."""
+    figure, panels = new_figure(["beta"] * len(found), "alpha")
+    for panel, (report, rates) in zip(panels, found, strict=True):
+        drawn = panel.contourf(rates.alphas, rates.betas, 100 * rates.macro[rates.best()[0]].T, levels=20)
+        panel.plot(report["decoder"]["alpha"], report["decoder"]["beta"], "w+", markersize=12)
+        panel.set_title(f"{Path(report['lm']).name}: mean WER, %")
+        figure.colorbar(drawn, ax=panel)
+    save_figure(figure, path)
+
+
+def show_report(report: Report) -> None:
+    """Print what was found for one model."""
+    values = ", ".join(f"{name} {value:g}" for name, value in report["decoder"].items())
+    click.echo(f"{report['lm']} ({report['size_mb']} MB): {values}")
+    for name, rates in report["domains"].items():
+        click.echo(f"  {name:20} WER {rates['wer_without']:7.2%} -> {rates['wer']:7.2%}")
+    click.echo(f"  {'mean':20} WER {report['macro_wer_without']:7.2%} -> {report['macro_wer']:7.2%}")
+    for each in report["prunings"]:
+        pruning = f"{each['token_min_log_prob']:g} / {each['beam_prune_log_prob']:g}"
+        click.echo(f"  {'pruning ' + pruning:20} WER {each['macro_wer']:7.2%}, {each['cpu_s']:.1f} s of processor time")
+
+
+@click.command()
+@click.argument(
+    "manifests", metavar="MANIFEST...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path)
+)
+@click.option(
+    "--lm",
+    "models",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Language model; several, such as differently pruned ones, are compared.",
+)
+@click.option(
+    "--model",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Model bundle  [default: the bundled English model]",
+)
+@click.option("--beam-width", type=click.IntRange(min=1), default=100, show_default=True, help="Of the searches.")
+@click.option(
+    "--log-probs",
+    "store",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep the acoustic model's output in this .npz file for the next time.",
+)
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write all of it as JSON.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=check_picture_path,
+    help="Draw the error rate over alpha and beta: .png or .svg.",
+)
+@click.option(
+    "--save", is_flag=True, help="Put the best language model, a KenLM binary, and its settings into the bundle."
+)
+def tune(
+    manifests: tuple[Path, ...],
+    models: tuple[Path, ...],
+    model: Path | None,
+    beam_width: int,
+    store: Path | None,
+    json_path: Path | None,
+    plot: Path | None,
+    save: bool,
+) -> None:
+    """Find the weights and the pruning of the beam search with language models, on development speech.
+
+    Every utterance is decoded a few times; from the lists of hypotheses the word error rate of many weights (alpha,
+    beta, unk_score) is computed at once. Chosen is the lowest mean over the domains under which no domain loses more
+    than 1 point against the acoustic model alone. With it all is decoded under several prunings, and the tightest is
+    taken that costs no more than 0.1 points. Tune on speech that stands for what is to be transcribed, and check on
+    other speech.
+
+    \b
+    Examples:
+      silero-like lm tune dev.jsonl --lm general.bin
+      silero-like lm tune dev/*.jsonl --lm small.bin --lm large.bin --log-probs dev.npz --plot surface.png
+      silero-like lm tune dev/*.jsonl --lm small.bin --model my-model --save
+    """
+    from silero_like.bundle import BUNDLED_PATH, MODEL_NAME, set_language_model
+    from silero_like.cli.lm import show_progress
+    from silero_like.recognizer import load
+
+    bundle_path = model or BUNDLED_PATH
+    recognizer = load(bundle_path)
+    with show_progress() as show:
+        utterances = read_utterances(recognizer, bundle_path / MODEL_NAME, manifests, store, show)
+    if not utterances.references:
+        raise click.ClickException("no usable row in the manifests: check their language")
+    found = sorted(
+        tune_models(recognizer, utterances, models, beam_width, show_progress), key=lambda pair: pair[0]["macro_wer"]
+    )
+    for report, _ in found:
+        show_report(report)
+    if json_path:
+        json_path.write_text(json.dumps([report for report, _ in found], indent=1) + "\n", encoding="utf-8")
+    if plot:
+        draw(found, plot)
+    if save:
+        best = found[0][0]
+        set_language_model(bundle_path, best["lm"], best["decoder"])
+        _tell(f"{bundle_path}: now holds {best['lm']} and its settings")
