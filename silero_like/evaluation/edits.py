@@ -63,6 +63,30 @@ def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
     return len(rows) + rises.bit_count() - falls.bit_count()
 
 
+def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[str, str]]:
+    """Pair the tokens of two sequences by the same fewest edits that `edit_counts` counts; "" stands for no token.
+
+    >>> align("the cat sat".split(), "a cat sat down".split())
+    [('the', 'a'), ('cat', 'cat'), ('sat', 'sat'), ('', 'down')]
+    """
+    columns, rows = _without_common_ends(reference, hypothesis)
+    head = _common_prefix(reference, hypothesis)
+    tail = reference[head + len(columns) :]
+    bit_rows = _bit_rows(_masks(columns), rows, ((1 << len(columns)) - 1, 0), len(columns))
+    pairs: list[tuple[str, str]] = []
+    column, row = len(columns), len(rows)
+    while column or row:
+        if column and (not row or bit_rows[row][0] >> column - 1 & 1):
+            column -= 1
+            pairs.append((columns[column], ""))
+        else:
+            row -= 1
+            is_insertion = not column or bit_rows[row][1] >> column - 1 & 1
+            column -= not is_insertion
+            pairs.append(("" if is_insertion else columns[column], rows[row]))
+    return [*zip(reference[:head], hypothesis[:head], strict=True), *reversed(pairs), *zip(tail, tail, strict=True)]
+
+
 def _without_common_ends(a: Sequence[str], b: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     head = _common_prefix(a, b)
     tail = _common_prefix(a[head:][::-1], b[head:][::-1])

@@ -7,8 +7,9 @@ utterance by the recording's path or any end of it, with or without the suffix: 
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -70,12 +71,12 @@ def read_hypotheses(path: str | Path) -> tuple[list[Hypothesis], list[str]]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SileroLikeError(f"{path}: cannot read the hypotheses ({error})") from error
-    parsers = {".jsonl": _json_line, ".json": _json_line, ".ctm": _ctm_line}
+    parse: Callable[[str], tuple[Any, ...]] = {".jsonl": _json_line, ".json": _json_line, ".ctm": _ctm_line}.get(
+        path.suffix, _kaldi_line
+    )
     if path.suffix == ".tsv":
         columns, lines = _tsv_columns(path, lines)
-        parse = lambda line: _tsv_line(line, columns)  # noqa: E731 - a closure over the header
-    else:
-        parse = parsers.get(path.suffix, _kaldi_line)
+        parse = partial(_tsv_line, columns=columns)
     found, problems = [], []
     for number, line in enumerate(lines, start=1):
         where = f"{path}:{number}"

@@ -42,6 +42,12 @@ class Scored:
     duration_s: float
     reference: str
     hypothesis: str
+    confidence: float | None = None
+    """The recogniser's own, in [0, 1]; None when it gives none."""
+    snr_db: float | None = None
+    """Estimated signal-to-noise ratio; None when the audio was not looked at."""
+    bandwidth_hz: float | None = None
+    """Highest frequency that carries something; None when the audio was not looked at."""
 
 
 @dataclass(frozen=True)
