@@ -4,11 +4,17 @@ Viterbi over the graph of Graves et al., ICML 2006: blank, token, blank, token, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 
 import numpy as np
 import numpy.typing as npt
+
+HELD_FRAMES = 1500
+"""Frames of a long recording that `align_long` places tokens in at a time; two minutes at 80 ms."""
+
+LOOK_AHEAD_FRAMES = 125
+"""Frames behind them that it looks at as well; ten seconds at 80 ms."""
 
 # Frames whose back-pointers are held at once. A longer input keeps one row of scores per block and computes each
 # block a second time on the way back, so that memory grows with sqrt(T) * L instead of T * L.
@@ -30,6 +36,26 @@ class Alignment:
     start_frames: npt.NDArray[np.int64]
     end_frames: npt.NDArray[np.int64]
     log_probs: npt.NDArray[np.float32]
+
+    def shifted(self, n_frames: int) -> "Alignment":
+        """Return the same tokens so many frames later."""
+        return replace(self, start_frames=self.start_frames + n_frames, end_frames=self.end_frames + n_frames)
+
+    def first(self, n_tokens: int) -> "Alignment":
+        """Return the first tokens alone."""
+        starts, ends = self.start_frames[:n_tokens], self.end_frames[:n_tokens]
+        return Alignment(self.token_ids[:n_tokens], starts, ends, self.log_probs[:n_tokens])
+
+
+def joined(alignments: Sequence[Alignment]) -> Alignment:
+    """Return the tokens of several alignments, one behind the other."""
+    frames, log_probs = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    return Alignment(
+        token_ids=tuple(token_id for alignment in alignments for token_id in alignment.token_ids),
+        start_frames=np.concatenate([frames, *(alignment.start_frames for alignment in alignments)]),
+        end_frames=np.concatenate([frames, *(alignment.end_frames for alignment in alignments)]),
+        log_probs=np.concatenate([log_probs, *(alignment.log_probs for alignment in alignments)]),
+    )
 
 
 def align(log_probs: npt.NDArray[np.floating], token_ids: Sequence[int], blank_id: int) -> Alignment:
@@ -55,12 +81,43 @@ def align(log_probs: npt.NDArray[np.floating], token_ids: Sequence[int], blank_i
     check_log_probs(log_probs, blank_id)
     tokens = np.asarray(token_ids, dtype=np.int64)
     _check_tokens(tokens, log_probs.shape, blank_id)
+    return _spans_of_best(log_probs, tokens, blank_id, is_open=False)
+
+
+def align_long(log_probs: npt.NDArray[np.floating], token_ids: Sequence[int], blank_id: int) -> Alignment:
+    """Align a recording of any length in time O(T).
+
+    Up to two minutes (`HELD_FRAMES`) this is `align`. Beyond, two minutes at a time are aligned with as many tokens as
+    they may hold, and with a look at the ten seconds behind them, so that a token near the end of a part lies where it
+    lies in the alignment of the whole.
+
+    Args and errors as for `align`.
+    """
+    check_log_probs(log_probs, blank_id)
+    tokens = np.asarray(token_ids, dtype=np.int64)
+    _check_tokens(tokens, log_probs.shape, blank_id)
+    done, n_done, at = [], 0, 0
+    window = HELD_FRAMES + LOOK_AHEAD_FRAMES
+    while len(log_probs) - at > window and n_done < len(tokens):
+        placed = _spans_of_best(log_probs[at : at + window], tokens[n_done : n_done + window], blank_id, is_open=True)
+        n_kept = int(np.searchsorted(placed.end_frames, HELD_FRAMES, "right"))
+        done.append(placed.first(n_kept).shifted(at))
+        at += min([HELD_FRAMES, *placed.start_frames[n_kept:].tolist()])
+        n_done += n_kept
+    done.append(align(log_probs[at:], tokens[n_done:].tolist(), blank_id).shifted(at))
+    return joined(done)
+
+
+def _spans_of_best(
+    log_probs: npt.NDArray[np.floating], tokens: npt.NDArray[np.int64], blank_id: int, *, is_open: bool
+) -> Alignment:
+    """Place tokens `(L,)` by the best path; if it is open, it may end before the last of them."""
     if not len(tokens):
         return token_spans(log_probs, np.full(len(log_probs), -1), tokens)
     states = np.full(2 * len(tokens) + 1, blank_id, dtype=np.int64)
     states[1::2] = tokens
-    path = _viterbi(log_probs, states, blank_id)
-    return token_spans(log_probs, np.where(path % 2 == 1, path // 2, -1), tokens)
+    path = _viterbi(log_probs, states, blank_id, is_open=is_open)
+    return token_spans(log_probs, np.where(path % 2 == 1, path // 2, -1), tokens[: (path[-1] + 1) // 2])
 
 
 def check_log_probs(log_probs: npt.NDArray[np.floating], blank_id: int) -> None:
@@ -108,9 +165,12 @@ def _check_tokens(tokens: npt.NDArray[np.int64], shape: tuple[int, ...], blank_i
 
 
 def _viterbi(
-    log_probs: npt.NDArray[np.floating], states: npt.NDArray[np.int64], blank_id: int
+    log_probs: npt.NDArray[np.floating], states: npt.NDArray[np.int64], blank_id: int, *, is_open: bool
 ) -> npt.NDArray[np.int64]:
-    """Return the best path ``(T,)`` as indexes into ``states`` (blank, token, blank, token, ..., blank)."""
+    """Return the best path ``(T,)`` as indexes into ``states`` (blank, token, blank, token, ..., blank).
+
+    It ends in the last token or behind it; if it is open, anywhere.
+    """
     can_skip = np.zeros(len(states), dtype=np.bool_)
     can_skip[3::2] = states[3::2] != states[1:-2:2]
     can_skip[1] = True  # from before the first frame; nothing else lies two states back of the first token
@@ -129,7 +189,7 @@ def _viterbi(
         moves = np.empty((len(frames), len(states)), dtype=np.int8)
         scores = _advance(frames, states, can_skip, saved.pop(), moves)
         if state < 0:
-            state = _last_state(scores)
+            state = _last_state(scores, is_open=is_open)
         for frame in range(len(frames) - 1, -1, -1):
             path[start + frame] = state
             state -= int(moves[frame, state])
@@ -164,9 +224,10 @@ def _advance(
     return scores
 
 
-def _last_state(scores: npt.NDArray[np.float64]) -> int:
-    """Choose between ending in the last token and in the blank behind it."""
-    state = len(scores) - 3 if scores[-1] >= scores[-2] else len(scores) - 4
+def _last_state(scores: npt.NDArray[np.float64], *, is_open: bool) -> int:
+    """Choose between ending in the last token and in the blank behind it, or anywhere."""
+    first = 2 if is_open else len(scores) - 2
+    state = len(scores) - 3 - int(scores[first:][::-1].argmax())  # the last of equals
     if not np.isfinite(scores[state + 2]):
         raise ValueError(
             f"expected a path of non-zero probability, got a best score of {scores[state + 2]}: "
