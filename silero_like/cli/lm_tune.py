@@ -80,9 +80,10 @@ def read_utterances(
     model_path: Path,
     manifests: tuple[Path, ...],
     store: Path | None,
+    problems: list[str],
     show: Progress,
 ) -> Utterances:
-    """Run the acoustic model on manifests, or read what an earlier run stored."""
+    """Run the acoustic model on manifests, or read what an earlier run stored; what is wrong with rows is told."""
     import numpy as np
 
     from data.text import get_normalizer
@@ -90,16 +91,25 @@ def read_utterances(
     from lm.corpus import manifest_rows
     from lm.tune import Utterances
     from silero_like.audio import load_audio
+    from silero_like.errors import AudioError
+
+    def tell(problem: str) -> None:
+        problems.append(problem)
+        _tell(problem)
 
     normalizer = get_normalizer(recognizer.config.normalizer)
-    rows = [row for path in manifests for row in manifest_rows(path, recognizer.config.lang, _tell)]
+    rows = [row for path in manifests for row in manifest_rows(path, recognizer.config.lang, tell)]
     model_sum = hashlib.sha256(model_path.read_bytes()).hexdigest()
     key = json.dumps([model_sum, *([str(row.audio_path), row.offset_s, row.duration_s] for row in rows)])
     stored = _stored(store, key)
     if stored is None:
         stored = []
         for number, row in enumerate(rows):
-            waveform = load_audio(row.audio_path, offset_s=row.offset_s, duration_s=row.duration_s)
+            try:
+                waveform = load_audio(row.audio_path, offset_s=row.offset_s, duration_s=row.duration_s)
+            except AudioError as error:
+                tell(f"{error}: taken as empty, which is wrong under all settings alike")
+                waveform = np.zeros(0, np.float32)
             stored.append(np.concatenate(list(recognizer.runtime.stream_log_probs(iter([waveform])))))
             show("acoustic model", number + 1, len(rows))
         if store is not None:
@@ -216,7 +226,9 @@ def show_report(report: Report) -> None:
 @click.option(
     "--save", is_flag=True, help="Put the best language model, a KenLM binary, and its settings into the bundle."
 )
+@click.pass_context
 def tune(
+    context: click.Context,
     manifests: tuple[Path, ...],
     models: tuple[Path, ...],
     model: Path | None,
@@ -246,8 +258,9 @@ def tune(
 
     bundle_path = model or BUNDLED_PATH
     recognizer = load(bundle_path)
+    problems: list[str] = []
     with show_progress() as show:
-        utterances = read_utterances(recognizer, bundle_path / MODEL_NAME, manifests, store, show)
+        utterances = read_utterances(recognizer, bundle_path / MODEL_NAME, manifests, store, problems, show)
     if not utterances.references:
         raise click.ClickException("no usable row in the manifests: check their language")
     found = sorted(
@@ -263,3 +276,5 @@ def tune(
         best = found[0][0]
         set_language_model(bundle_path, best["lm"], best["decoder"])
         _tell(f"{bundle_path}: now holds {best['lm']} and its settings")
+    if problems:
+        context.exit(1)

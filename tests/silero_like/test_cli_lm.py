@@ -256,6 +256,17 @@ def test_tune_on_the_samples(sample_lm: Path, tmp_path: Path, monkeypatch: pytes
     assert "expected log-probs that this command stored: name a new file" in done.stderr
 
 
+def test_tune_tells_of_audio_that_it_cannot_read(sample_lm: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "dev.jsonl"
+    rows = [
+        {"audio_filepath": name, "duration": 6, "text": "a b"} for name in ("gone.wav", str(SAMPLES / "audiobook.opus"))
+    ]
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    done = run("tune", manifest, "--lm", sample_lm, "--beam-width", 2)
+    assert done.exit_code == 1 and "mean" in done.stdout, done.output
+    assert "gone.wav" in done.stderr and "taken as empty" in done.stderr
+
+
 def test_tune_needs_a_usable_row(sample_lm: Path, tmp_path: Path) -> None:
     (tmp_path / "dev.jsonl").write_text('{"audio_filepath": "x.wav", "duration": 1, "text": "нет", "lang": "ru"}\n')
     done = run("tune", tmp_path / "dev.jsonl", "--lm", sample_lm)
