@@ -14,6 +14,7 @@ from silero_like.errors import SileroLikeError
 COMMANDS = (
     "transcribe",
     "evaluate",
+    "compare",
     "train",
     "finetune",
     "export",

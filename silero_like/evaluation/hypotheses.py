@@ -187,7 +187,7 @@ def _ctm_line(line: str) -> tuple[Any, ...]:
 
 
 def _kaldi_line(line: str) -> tuple[Any, ...]:
-    name, _, text = line.strip().partition(" ")
+    name, _, text = line.strip().partition("\t" if "\t" in line else " ")
     return name, text
 
 

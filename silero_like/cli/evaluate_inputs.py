@@ -1,0 +1,142 @@
+"""What `evaluate` and `compare` read: manifests, transcripts of other systems, keyword lists, and the text rule."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from silero_like.cli.batch import Batch
+from silero_like.errors import SileroLikeError
+
+if TYPE_CHECKING:
+    from data.manifest import Utterance
+    from data.text import Normalizer
+    from silero_like.evaluation.scoring import Scored
+
+
+@dataclass(frozen=True)
+class TextRule:
+    """How texts are made comparable: a normaliser, and perhaps one writing for numbers and letters."""
+
+    normalizer: Normalizer
+    alike: bool
+
+    @property
+    def label(self) -> str:
+        """What results record: "en-1" or "en-1+alike-1"."""
+        from silero_like.evaluation import alike
+
+        return f"{self.normalizer.label}+{alike.LABEL}" if self.alike else self.normalizer.label
+
+    def apply(self, scored: Scored) -> Scored:
+        """Rewrite both texts, if numbers and letters are to be alike; the normaliser itself is left to the scoring."""
+        if not self.alike:
+            return scored
+        from decode.words import split_words
+        from silero_like.evaluation.alike import write_alike
+
+        texts = (split_words(self.normalizer(text)) for text in (scored.reference, scored.hypothesis))
+        reference, hypothesis = write_alike(*texts)
+        return dataclasses.replace(scored, reference=" ".join(reference), hypothesis=" ".join(hypothesis))
+
+
+def text_rule(lang: str, alike: bool) -> TextRule:
+    """Return the rule of a language, or of a recorded label.
+
+    Raises:
+        SileroLikeError: an unknown language or version; or `alike` for another language than English.
+    """
+    from data.text import get_normalizer
+
+    name, _, suffix = lang.partition("+")
+    rule = TextRule(get_normalizer(name), alike or bool(suffix))
+    if rule.alike and rule.normalizer.name != "en":
+        raise SileroLikeError(f"--alike is for English, got {rule.normalizer.name}: leave it out")
+    if suffix and rule.label != lang:
+        raise SileroLikeError(f"no text rule {lang!r}: this release has {rule.label}")
+    return rule
+
+
+def read_utterances(paths: Sequence[str], lang: str | None, batch: Batch) -> tuple[list[Utterance], str, list[str]]:
+    """Read the rows of one language; bad and repeated rows are told and counted as failures.
+
+    Args:
+        paths: manifests.
+        lang: a language code; the rows' own when None.
+
+    Returns:
+        the rows, their language, and the SHA-256 of every manifest.
+
+    Raises:
+        SileroLikeError: a manifest cannot be read, or `lang` is None and the rows name no language or several.
+    """
+    from data.manifest import DEFAULT_DOMAIN, read_manifest
+
+    manifests = [read_manifest(path) for path in paths]
+    langs = {utterance.lang for manifest in manifests for utterance in manifest.utterances} - {""}
+    if lang is None and len(langs) != 1:
+        raise SileroLikeError(f"expected rows of one language, got {sorted(langs) or 'no lang'}: give --lang")
+    lang = lang or langs.pop()
+    utterances: dict[tuple[Path, float], Utterance] = {}
+    for path, manifest in zip(paths, manifests, strict=True):
+        for problem in manifest.problems:
+            batch.fail(problem)
+        usable = [utterance for utterance in manifest.utterances if utterance.lang in ("", lang)]
+        if n_other := len(manifest.utterances) - len(usable):
+            click.echo(f"{path}: {n_other} rows are not in {lang} and were left out", err=True)
+        if n_unknown := sum(utterance.domain == DEFAULT_DOMAIN for utterance in usable):
+            click.echo(f"{path}: {n_unknown} rows name no domain and count as {DEFAULT_DOMAIN!r}", err=True)
+        for utterance in usable:
+            if utterances.setdefault((utterance.audio_path, utterance.offset_s), utterance) is not utterance:
+                batch.fail(f"{path}: {name_of(utterance)} is in an earlier manifest too and counts once")
+    return list(utterances.values()), lang, [manifest.sha256 for manifest in manifests]
+
+
+def match_file(path: Path, utterances: Sequence[Utterance], batch: Batch) -> list[str]:
+    """Return the text of every utterance from a file of transcripts; what is missing is told and counts as empty."""
+    from silero_like.evaluation.hypotheses import Segment, match_hypotheses, read_hypotheses
+
+    hypotheses, problems = read_hypotheses(path)
+    matched = match_hypotheses([Segment(u.audio_path, u.offset_s, u.duration_s) for u in utterances], hypotheses)
+    for problem in (*problems, *matched.problems):
+        batch.fail(problem)
+    for utterance, text in zip(utterances, matched.texts, strict=True):
+        if text is None:
+            batch.fail(f"{path}: no hypothesis for {name_of(utterance)}, which counts as an empty one")
+    return [text or "" for text in matched.texts]
+
+
+def read_keywords(path: Path, rule: TextRule) -> list[tuple[str, ...]]:
+    """Read keywords and phrases, one a line, `#` opening a comment; return their normalised words.
+
+    Raises:
+        SileroLikeError: the file cannot be read, or holds no keyword.
+    """
+    from decode.words import split_words
+
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SileroLikeError(f"{path}: cannot read the keywords ({error})") from error
+    keywords = [tuple(split_words(rule.normalizer(line.partition("#")[0]))) for line in lines]
+    if not any(keywords):
+        raise SileroLikeError(f"{path}: expected a keyword or phrase on each line, got none")
+    return list(dict.fromkeys(keyword for keyword in keywords if keyword))
+
+
+def check_domains(names: Collection[str], known: Collection[str], option: str) -> None:
+    """Refuse names of domains that the manifests do not have."""
+    if unknown := sorted(set(names) - set(known)):
+        raise click.UsageError(
+            f"{option}: no utterance is of the domain {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+        )
+
+
+def name_of(utterance: Utterance) -> str:
+    """Name an utterance: its recording, and where in it."""
+    return str(utterance.audio_path) + (f" at {utterance.offset_s:g} s" if utterance.offset_s else "")
