@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
-START_S = 120.0
-"""How long a start may take on busy cores."""
-HANG_S = 60.0
-"""How long torchrun and its processes may outlive a killed node or a signal; seen: 8 s on two very busy cores."""
-SMALL = ["loop.batch_s=4", "data.dev=[]", "loop.timeout_s=60"]
+START_S = 600.0
+"""How long a start may take on very busy cores."""
+HANG_S = 300.0
+"""How long processes may outlive a killed one or a signal; less than `loop.timeout_s`, which would end them anyway."""
+SMALL = ["loop.batch_s=4", "data.dev=[]", "loop.timeout_s=600"]
 
 # Forks pairs of ranks, as importing PyTorch takes long: a line on stdin names folder, port, patch and arguments of one.
 # Without torchrun, which would end the rest when one fails: here they must do it by themselves. The patch is run in
@@ -73,7 +73,7 @@ for line in sys.stdin:
     for rank in ranks:
         rank.start()
     for rank in ranks:
-        rank.join(120)
+        rank.join(300)
         rank.kill()
         rank.join()
     print(json.dumps([rank.exitcode for rank in ranks]), flush=True)
@@ -356,17 +356,16 @@ def wait_for_step(folder: Path, step: int, *processes: subprocess.Popen[bytes]) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [[], [*TORCHRUN, "--standalone", "--nproc-per-node", "2"]], ids=["one", "two"])
-def test_sigterm_saves_and_ends_all_processes(
-    recipe_path: Path, tmp_path: Path, started: Callable[[], Started], launcher: list[str]
+def test_sigterm_to_torchrun_saves_and_ends_all_processes(
+    recipe_path: Path, tmp_path: Path, started: Callable[[], Started]
 ) -> None:
     own = started()
-    process = start(own, recipe_path, launcher or [sys.executable], "loop.checkpoint_every=1000000")
+    launcher = [*TORCHRUN, "--standalone", "--nproc-per-node", "2"]
+    process = start(own, recipe_path, launcher, "loop.checkpoint_every=1000000")
     wait_for_step(tmp_path / "run", 3, process)
     process.send_signal(signal.SIGTERM)
-    code = process.wait(timeout=HANG_S)
+    process.wait(timeout=HANG_S)
     assert not own.pids()
-    assert code == 0 or launcher  # torchrun tells of the signal instead
     step = last(tmp_path / "run").progress.step
     assert step > 3
     assert f"stopped at step {step}; the same command goes on from there" in (tmp_path / "stderr").read_text()
@@ -385,6 +384,7 @@ def test_a_node_that_is_killed_ends_the_other_and_both_go_on_from_the_checkpoint
         nodes.append(start(own, recipe_path, node, "loop.checkpoint_every=5"))
     wait_for_step(tmp_path / "run", 12, *nodes)
     owns[lost].kill()
+    nodes[lost].wait()
     assert nodes[1 - lost].wait(timeout=HANG_S) != 0
     assert not owns[1 - lost].pids()
     told = (tmp_path / "stderr").read_text()
@@ -426,7 +426,7 @@ def test_a_disk_that_is_really_full_is_one_clear_error(
 
 @pytest.mark.slow
 def test_a_kill_in_the_writing_of_a_checkpoint_loses_nothing(started: Callable[[], Started]) -> None:
-    command = [sys.executable, "-m", "benchmarks.kill_resume", "--kills", "1", "--ranks", "1"]
+    command = [sys.executable, "-m", "benchmarks.kill_resume", "--kills", "1"]
     done = subprocess.run(
         [*command, *options(["optimizer.total_steps=30"])],
         cwd=ROOT, env=started().environment, capture_output=True, text=True, timeout=3 * START_S,
