@@ -1,14 +1,15 @@
 """Find the weights of a language model in the beam search, many settings from one pass of decoding.
 
-Each utterance is decoded a few times with a wide beam; the union of what comes out is its list of candidates. Under any
-setting, a candidate's score is the sum of its parts times their weights, so a whole surface of settings is computed
-from the same lists. What no list holds cannot be found that way: check the chosen setting by decoding with it. That is
-done with several prunings, which do not show in the lists.
+Each utterance is decoded a few times; the union of what comes out is its list of candidates. Under any setting, a
+candidate's score is the sum of its parts times their weights, so a whole surface of settings is computed from the same
+lists. What no list holds cannot be found that way. So the setting that looks best is decoded with, its hypotheses join
+the lists, and the surface is computed again, until the best setting has been decoded with (as in Och, "Minimum error
+rate training", ACL 2003). The prunings, which do not show in the lists, are tried one after the other.
 """
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,10 @@ from decode.words import split_words
 from lm.corpus import Progress, no_progress
 from lm.model import Floats, Ints, LanguageModelError
 
-GATHERING_ALPHAS = (0.0, 0.4, 0.9)  # from the plain acoustic model to one that trusts the language model
+FIRST_WEIGHTS = ((0.3, 1.0), (0.6, 3.0), (1.0, 2.0), (1.0, 6.0))
+"""alpha and beta that the lists are begun with, after the acoustic model alone."""
+MAX_ROUNDS = 10
+N_BEST = 50  # hypotheses of each search that join the lists
 LN_10 = float(np.log(10.0))
 MAX_RISE = 0.01  # of any domain's word error rate over that without a language model
 MAX_LOSS = 0.001  # of the mean word error rate, for a faster search
@@ -114,61 +118,109 @@ class Decoded:
         return sum(self.wer.values()) / len(self.wer)
 
 
-def gather(
-    utterances: Utterances,
-    *,
-    ngram: Ngram,
-    lexicon: Lexicon,
-    scorer: Any,
-    pieces: Sequence[str],
-    spell: Callable[[Sequence[int]], str],
-    count_errors: Callable[[Sequence[str], Sequence[str]], int],
+@dataclass(frozen=True)
+class Task:
+    """What is to be decoded, and all that decoding and scoring need."""
+
+    utterances: Utterances
+    """Log-probs and references."""
+    ngram: Ngram
+    """The language model, for the search."""
+    lexicon: Lexicon
+    """Its words."""
+    scorer: Any
+    """The same model, loaded by ``lm.perplexity.load_kenlm``."""
+    pieces: Sequence[str]
+    """The tokens' pieces; the blank is the label behind them."""
+    spell: Callable[[Sequence[int]], str]
+    """Turns token ids into text."""
+    count_errors: Callable[[Sequence[str], Sequence[str]], int]
+    """Word errors of a reference's words and a hypothesis' words."""
+
+    def search(self, config: BeamConfig, *, with_lm: bool = True) -> BeamSearch:
+        """Return a fresh search.
+
+        Raises:
+            ValueError: words that the pieces cannot spell.
+        """
+        scorers = [WordScorer(self.ngram, self.lexicon, self.pieces, config)] if with_lm else []
+        return BeamSearch(len(self.pieces) + 1, len(self.pieces), config, scorers)
+
+
+class Lists:
+    """The candidates of a task's utterances, each once, with their parts."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._references = [split_words(reference) for reference in task.utterances.references]
+        self._found: list[dict[tuple[int, ...], list[float]]] = [{} for _ in self._references]
+
+    def extend(self, search: BeamSearch, n_best: int = N_BEST, progress: Progress = no_progress) -> None:
+        """Decode all utterances and add what comes out.
+
+        Raises:
+            ValueError: log-probs that do not fit the pieces.
+        """
+        for number, log_probs in enumerate(self._task.utterances.log_probs):
+            found = self._found[number]
+            search.begin()
+            search.step(log_probs)
+            for hypothesis in search.end(n_best):
+                token_ids, log_prob = hypothesis.token_ids, hypothesis.log_prob
+                if token_ids in found:
+                    found[token_ids][0] = max(found[token_ids][0], log_prob)  # what a narrow beam lost is too low
+                else:
+                    found[token_ids] = [log_prob, *self._parts(number, token_ids)]
+            progress("decoding", number + 1, len(self._found))
+
+    def candidates(self) -> Candidates:
+        """Return what was found."""
+        utterance_ids = np.repeat(np.arange(len(self._found)), [len(found) for found in self._found])
+        table = np.array([row for found in self._found for row in found.values()], np.float64).reshape(-1, 5)
+        ids = table[:, 2:].astype(np.int64).T
+        return Candidates(utterance_ids, table[:, 0], table[:, 1], *ids)
+
+    def _parts(self, number: int, token_ids: tuple[int, ...]) -> list[float]:
+        """Return the language model's log-probability, the words, the unknown ones, and the errors."""
+        words = split_words(self._task.spell(token_ids))
+        scores = list(self._task.scorer.full_scores(" ".join(words)))
+        n_unknown = sum(bool(score[2]) for score in scores)
+        errors = self._task.count_errors(self._references[number], words)
+        return [LN_10 * sum(score[0] for score in scores), len(words), n_unknown, errors]
+
+
+def find_weights(
+    task: Task,
     config: BeamConfig,
-    n_best: int = 50,
+    grid: tuple[Floats, Floats, Floats],
     progress: Progress = no_progress,
-) -> Candidates:
-    """Decode all utterances with several weights and collect what comes out.
+) -> tuple[Surface, BeamConfig]:
+    """Return the surface over a grid, and the config with its best weights.
 
     Args:
-        utterances: log-probs and references.
-        ngram: the language model, for the search.
-        lexicon: its words.
-        scorer: the same model, loaded by ``lm.perplexity.load_kenlm``.
-        pieces: the tokens' pieces.
-        spell: turns token ids into text.
-        count_errors: word errors of a reference's words and a hypothesis' words.
-        config: how to search; alpha is varied.
-        n_best: hypotheses kept of each search.
+        task: what is decoded.
+        config: how to search; the weights are varied.
+        grid: values of unk_score, alpha and beta.
         progress: called after each utterance.
 
     Raises:
         ValueError: log-probs that do not fit the pieces, or words that the pieces cannot spell.
+        LanguageModelError: a domain without a word in its references.
     """
-    searches = []
-    for alpha in GATHERING_ALPHAS:
-        varied = replace(config, alpha=alpha)
-        scorers = [WordScorer(ngram, lexicon, pieces, varied)] if alpha else []
-        searches.append(BeamSearch(len(pieces) + 1, len(pieces), varied, scorers))
-    rows: list[tuple[float, ...]] = []
-    for number, (log_probs, reference) in enumerate(zip(utterances.log_probs, utterances.references, strict=True)):
-        expected = split_words(reference)
-        for log_prob, text in _candidates(searches, log_probs, n_best, spell):
-            words = split_words(text)
-            scores = list(scorer.full_scores(" ".join(words)))
-            rows.append(
-                (
-                    number,
-                    log_prob,
-                    LN_10 * sum(score[0] for score in scores),
-                    len(words),
-                    sum(bool(score[2]) for score in scores),
-                    count_errors(expected, words),
-                )
-            )
-        progress("decoding", number + 1, len(utterances.references))
-    table = np.array(rows, np.float64).reshape(-1, 6)
-    ids = table[:, [0, 3, 4, 5]].astype(np.int64).T
-    return Candidates(ids[0], table[:, 1], table[:, 2], ids[1], ids[2], ids[3])
+    lists = Lists(task)
+    lists.extend(task.search(config, with_lm=False), progress=progress)
+    for alpha, beta in FIRST_WEIGHTS:
+        lists.extend(task.search(replace(config, alpha=alpha, beta=beta)), progress=progress)
+    tried: set[BeamConfig] = set()
+    for _ in range(MAX_ROUNDS):
+        found = surface(lists.candidates(), task.utterances, *grid)
+        unk_score, alpha, beta = (values[index] for values, index in zip(grid, found.best(), strict=True))
+        best = replace(config, unk_score=float(unk_score), alpha=float(alpha), beta=float(beta))
+        if best in tried:
+            break
+        tried.add(best)
+        lists.extend(task.search(best), progress=progress)
+    return found, best
 
 
 def surface(
@@ -201,17 +253,11 @@ def surface(
     return Surface(unk_scores, alphas, betas, names.tolist(), wer, rates(candidates.log_probs))
 
 
-def decode(
-    utterances: Utterances,
-    search: BeamSearch,
-    spell: Callable[[Sequence[int]], str],
-    count_errors: Callable[[Sequence[str], Sequence[str]], int],
-    progress: Progress = no_progress,
-) -> Decoded:
-    """Return what a search really makes of the utterances; arguments as of ``gather``."""
+def decode(task: Task, config: BeamConfig, progress: Progress = no_progress) -> Decoded:
+    """Return what a search with the language model really makes of the utterances."""
     errors: dict[str, int] = {}
     n_words: dict[str, int] = {}
-    cpu_s = 0.0
+    cpu_s, search, utterances = 0.0, task.search(config), task.utterances
     rows = zip(utterances.log_probs, utterances.references, utterances.domains, strict=True)
     for number, (log_probs, reference, domain) in enumerate(rows, start=1):
         start = time.process_time()
@@ -220,10 +266,10 @@ def decode(
         token_ids = search.end()[0].token_ids
         cpu_s += time.process_time() - start
         expected = split_words(reference)
-        errors[domain] = errors.get(domain, 0) + count_errors(expected, split_words(spell(token_ids)))
+        errors[domain] = errors.get(domain, 0) + task.count_errors(expected, split_words(task.spell(token_ids)))
         n_words[domain] = n_words.get(domain, 0) + len(expected)
         progress("checking", number, len(utterances.references))
-    return Decoded(search.config, {domain: errors[domain] / n_words[domain] for domain in sorted(errors)}, cpu_s)
+    return Decoded(config, {domain: errors[domain] / n_words[domain] for domain in sorted(errors)}, cpu_s)
 
 
 def tightest(tried: Sequence[Decoded]) -> Decoded:
@@ -238,17 +284,3 @@ def tightest(tried: Sequence[Decoded]) -> Decoded:
     rates = [each.macro for each in tried]
     best = rates.index(min(rates))
     return list(itertools.takewhile(lambda each: each.macro <= rates[best] + MAX_LOSS, tried[best:]))[-1]
-
-
-def _candidates(
-    searches: Iterable[BeamSearch], log_probs: Floats, n_best: int, spell: Callable[[Sequence[int]], str]
-) -> list[tuple[float, str]]:
-    """Return the different hypotheses of all searches: log-probability and text."""
-    found: dict[tuple[int, ...], float] = {}
-    for search in searches:
-        search.begin()
-        search.step(log_probs)
-        for hypothesis in search.end(n_best):
-            known = found.get(hypothesis.token_ids, -np.inf)
-            found[hypothesis.token_ids] = max(known, hypothesis.log_prob)  # what a narrow beam lost is too low
-    return [(log_prob, spell(token_ids)) for token_ids, log_prob in found.items()]

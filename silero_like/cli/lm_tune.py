@@ -35,42 +35,25 @@ def tune_models(
     """Find the best settings for each model; the reports are what --json writes."""
     import numpy as np
 
-    from decode.beam import BeamConfig, BeamSearch
-    from decode.lm import WordScorer, make_lexicon
+    from decode.beam import BeamConfig
+    from decode.lm import make_lexicon
     from decode.ngram import KenLM, read_words
     from lm.perplexity import load_kenlm
-    from lm.tune import PRUNINGS, decode, gather, surface, tightest
+    from lm.tune import PRUNINGS, Task, decode, find_weights, tightest
     from silero_like.evaluation.edits import edit_distance
 
     config = BeamConfig(beam_width=beam_width)
-    alphas, betas = (np.arange(first, last + step / 2, step) for first, last, step in (ALPHAS, BETAS))
-    n_labels, pieces, spell = recognizer.config.n_labels, recognizer.tokenizer.pieces, recognizer.tokenizer.decode
+    alphas, betas = (np.arange(first, last + step / 2, step).round(3) for first, last, step in (ALPHAS, BETAS))
+    pieces, spell = recognizer.tokenizer.pieces, recognizer.tokenizer.decode
     found = []
     for path in models:
         ngram = KenLM(path)
-        lexicon = make_lexicon(ngram, read_words(path))
+        lexicon, scorer = make_lexicon(ngram, read_words(path)), load_kenlm(path)
+        task = Task(utterances, ngram, lexicon, scorer, pieces, spell, edit_distance)
         with progress() as show:
-            candidates = gather(
-                utterances,
-                ngram=ngram,
-                lexicon=lexicon,
-                scorer=load_kenlm(path),
-                pieces=pieces,
-                spell=spell,
-                count_errors=edit_distance,
-                config=config,
-                progress=show,
-            )
-            rates = surface(candidates, utterances, np.array(UNK_SCORES), alphas, betas)
-            unk_id, alpha_id, beta_id = rates.best()
-            alpha, beta = round(float(alphas[alpha_id]), 3), round(float(betas[beta_id]), 3)
-            best = replace(config, alpha=alpha, beta=beta, unk_score=UNK_SCORES[unk_id])
-            tried = []
-            for token_min, beam_prune in PRUNINGS:
-                pruned = replace(best, token_min_log_prob=token_min, beam_prune_log_prob=beam_prune)
-                scorer = WordScorer(ngram, lexicon, pieces, pruned)
-                search = BeamSearch(n_labels, recognizer.config.blank_id, pruned, [scorer])
-                tried.append(decode(utterances, search, spell, edit_distance, show))
+            rates, best = find_weights(task, config, (np.array(UNK_SCORES), alphas, betas), show)
+            prunings = (replace(best, token_min_log_prob=low, beam_prune_log_prob=drop) for low, drop in PRUNINGS)
+            tried = [decode(task, pruned, show) for pruned in prunings]
         found.append((_report(path, rates, tried, tightest(tried)), rates))
     return found
 
@@ -240,11 +223,11 @@ def tune(
 ) -> None:
     """Find the weights and the pruning of the beam search with language models, on development speech.
 
-    Every utterance is decoded a few times; from the lists of hypotheses the word error rate of many weights (alpha,
-    beta, unk_score) is computed at once. Chosen is the lowest mean over the domains under which no domain loses more
-    than 1 point against the acoustic model alone. With it all is decoded under several prunings, and the tightest is
-    taken that costs no more than 0.1 points. Tune on speech that stands for what is to be transcribed, and check on
-    other speech.
+    Every utterance is decoded some times; from the lists of hypotheses the word error rate of many weights (alpha,
+    beta, unk_score) is computed at once, until the best ones have been decoded with. Chosen is the lowest mean over the
+    domains under which no domain loses more than 1 point against the acoustic model alone. With it all is decoded under
+    several prunings, and the tightest is taken that costs no more than 0.1 points. Tune on speech that stands for what
+    is to be transcribed, and check on other speech.
 
     \b
     Examples:

@@ -1,19 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from decode.beam import BeamConfig, BeamSearch
+from decode.beam import BeamConfig
 from decode.lm import make_lexicon
 from decode.ngram import KenLM, read_words
 from lm.arpa import write_arpa
 from lm.model import LanguageModelError
 from lm.perplexity import load_kenlm
-from lm.tune import Candidates, Decoded, Surface, Utterances, decode, gather, surface, tightest
+from lm.tune import Candidates, Decoded, Lists, Surface, Task, Utterances, decode, find_weights, surface, tightest
 
 EXACT = BeamConfig(beam_width=2**40, beam_prune_log_prob=-1e9, token_min_log_prob=-1e9, blank_skip=1)
 PIECES = ["<unk>", "▁a", "▁b", "c"]
@@ -94,44 +95,49 @@ def test_a_domain_without_words(two: tuple[Candidates, Utterances]) -> None:
         surface(two[0], Utterances([], ["a b", ""], ["y", "x"]), np.zeros(1), np.zeros(1), np.zeros(1))
 
 
-def test_gathered_candidates_hold_every_hypothesis_with_its_parts(tables: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def task(tables: Any, tmp_path: Path) -> Task:
+    """Two utterances of three frames of noise."""
     path = tmp_path / "model.arpa"
     write_arpa(path, tables.estimate(["a b", "a", "b a", "ac b"] * 3, 2).model)
-    rng = np.random.default_rng(0)
-    log_probs = np.log(rng.dirichlet(np.ones(5), (2, 3)))
+    log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(5), (2, 3)))
     utterances = Utterances(list(log_probs), ["a b", "ac"], ["x", "x"])
-    ngram, shown = KenLM(path), []
-    candidates = gather(
-        utterances,
-        ngram=ngram,
-        lexicon=make_lexicon(ngram, read_words(path)),
-        scorer=load_kenlm(path),
-        pieces=PIECES,
-        spell=spell,
-        count_errors=wrong_words,
-        config=EXACT,
-        n_best=10_000,
-        progress=lambda what, done, total: shown.append((done, total)),
-    )
+    ngram = KenLM(path)
+    return Task(utterances, ngram, make_lexicon(ngram, read_words(path)), load_kenlm(path), PIECES, spell, wrong_words)
+
+
+def test_lists_hold_every_hypothesis_once_with_its_parts(task: Task, tables: Any, tmp_path: Path) -> None:
+    lists, shown = Lists(task), []
+    lists.extend(task.search(EXACT, with_lm=False), 10_000, lambda what, done, total: shown.append((done, total)))
     assert shown == [(1, 2), (2, 2)]
+    n_found = len(lists.candidates().errors)
+    lists.extend(task.search(BeamConfig(beam_width=3, alpha=0.7)))  # less of what is there already
+    candidates = lists.candidates()
+    assert len(candidates.errors) == n_found
     for utterance_id in (0, 1):
         chosen = candidates.utterance_ids == utterance_id
         assert np.exp(candidates.log_probs[chosen]).sum() == pytest.approx(1)  # all token sequences, and each once
-        best = candidates.lm_log_probs[chosen].max()
-        assert best < 0
-    table = tables.read(path)
+    table = tables.read(tmp_path / "model.arpa")
     expected = np.log(10) * (
         tables.log_prob(table, ("<s>",), "a")
         + tables.log_prob(table, ("a",), "b")
         + tables.log_prob(table, ("b",), "</s>")
     )
-    search = BeamSearch(5, 4, EXACT)
-    chosen = [candidates.utterance_ids == utterance_id for utterance_id in (0, 1)]
-    best_errors = [candidates.errors[rows][candidates.log_probs[rows].argmax()] for rows in chosen]
-    decoded = decode(utterances, search, spell, wrong_words)
-    assert decoded.wer == {"x": sum(best_errors) / 3}
-    assert decoded.config == EXACT and decoded.cpu_s > 0
     right = (candidates.utterance_ids == 0) & (candidates.errors == 0)
     assert candidates.lm_log_probs[right] == pytest.approx(expected, abs=1e-4)
     assert set(candidates.n_words[right].tolist()) == {2}
     assert not candidates.n_unknown[right].any()
+
+
+def test_the_weights_found_are_those_of_decoding_with_each(task: Task) -> None:
+    """With all hypotheses in the lists, the surface is what an exact search gives under every setting."""
+    grid = (np.array([-5.0, 0.0]), np.array([0.2, 0.7, 1.2]), np.array([-1.0, 1.0, 3.0]))
+    found, best = find_weights(task, EXACT, grid)
+    assert (best.unk_score, best.alpha, best.beta) == tuple(
+        values[index] for values, index in zip(grid, found.best(), strict=True)
+    )
+    for unk_id, alpha_id, beta_id in np.ndindex(found.macro.shape):
+        unk_score, alpha, beta = float(grid[0][unk_id]), float(grid[1][alpha_id]), float(grid[2][beta_id])
+        config = replace(EXACT, unk_score=unk_score, alpha=alpha, beta=beta)
+        assert decode(task, config).macro == pytest.approx(found.macro[unk_id, alpha_id, beta_id])
+    assert decode(task, best).config == best and decode(task, best).cpu_s > 0
