@@ -44,8 +44,8 @@ def compare(
       silero-like evaluate dev.jsonl --model new --utterances new.jsonl
       silero-like compare old.jsonl new.jsonl
     """
+    from silero_like.evaluation import comparison
     from silero_like.evaluation.breakdown import find_keywords, format_keywords
-    from silero_like.evaluation.comparison import compare, format_comparison
 
     batch = Batch(context)
     rows_a, rows_b = (_read(path, batch) for path in (a_path, b_path))
@@ -58,15 +58,15 @@ def compare(
     evaluations = [
         _evaluate(rows, rule, path) for rows, rule, path in zip(chosen, rules, (a_path, b_path), strict=True)
     ]
-    comparison = compare(*evaluations)
-    click.echo(format_comparison(comparison))
-    values = comparison.to_dict()
+    found = comparison.compare(evaluations[0], evaluations[1])
+    click.echo(comparison.format_comparison(found))
+    values = found.to_dict()
     if keywords_path:
         keywords = read_keywords(keywords_path, rules[0])
-        found = [find_keywords(evaluation.rows, keywords) for evaluation in evaluations]
-        for letter, counted in zip("AB", found, strict=True):
+        counts = [find_keywords(evaluation.rows, keywords) for evaluation in evaluations]
+        for letter, counted in zip("AB", counts, strict=True):
             click.echo("\n".join([f"\n{letter}", *format_keywords(counted)]))
-        values["keywords"] = {letter: _keywords(counted) for letter, counted in zip("ab", found, strict=True)}
+        values["keywords"] = {letter: _keywords(counted) for letter, counted in zip("ab", counts, strict=True)}
     if json_path:
         write_atomically(json_path, json.dumps(values, ensure_ascii=False, indent=1) + "\n")
     batch.finish(n_rows, "utterances")

@@ -68,16 +68,14 @@ def describe(difference: Difference, p: float) -> str:
     >>> describe(Difference(rate_a=0.2, rate_b=0.1, ci95=(-0.15, -0.05), p=0.001, detectable=0.07, by="speaker"), 0.001)
     'B is better by 10.0 points (5.0 to 15.0): real, p = 0.001'
     """
-    value, (low, high) = abs(difference.value), sorted(abs(limit) for limit in difference.ci95)
     if p > ALPHA:
-        could = (
-            f"; one of {100 * difference.detectable:.1f} points would probably show" if difference.detectable else ""
-        )
-        return f"no difference shown (p = {p:.2g}){could}"
-    better = "B" if difference.value < 0 else "A"
+        remark = f"; one of {100 * difference.detectable:.1f} points would probably show"
+        return f"no difference shown (p = {p:.2g})" + (remark if difference.detectable else "")
+    better, sign = ("B", -100) if difference.value < 0 else ("A", 100)
+    low, high = sorted(sign * limit for limit in difference.ci95)
     whose = "" if difference.by == "speaker" else ", for these speakers"
     shown = f"p = {p:.1g}" if p > 0.0005 else "p < 0.001"
-    return f"{better} is better by {100 * value:.1f} points ({100 * low:.1f} to {100 * high:.1f}): real{whose}, {shown}"
+    return f"{better} is better by {sign * difference.value:.1f} points ({low:.1f} to {high:.1f}): real{whose}, {shown}"
 
 
 def format_comparison(comparison: Comparison) -> str:

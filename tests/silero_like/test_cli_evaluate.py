@@ -98,7 +98,7 @@ def test_what_is_wrong_is_told_by_name_and_the_rest_is_scored(manifest: Path, tm
 )
 def test_wrong_usage(arguments: list[str], message: str, manifest: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("one hello\n")
-    source = [] if "--command" in arguments else ["--hypotheses", tmp_path / "text"]
+    source = [] if "--command" in arguments else ["--hypotheses", str(tmp_path / "text")]
     result = run("evaluate", manifest, *source, *arguments)
     assert result.exit_code == 2
     assert message in result.stderr

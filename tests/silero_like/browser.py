@@ -1,0 +1,100 @@
+"""A headless Chromium driven over WebDriver (plain HTTP and JSON), for looking at pages in tests."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Without these, Chromium calls its maker's servers at every start.
+QUIET = (
+    "background-networking",
+    "component-update",
+    "sync",
+    "default-apps",
+    "extensions",
+    "quic",
+    "gpu",
+    "dev-shm-usage",
+)
+
+
+class Browser:
+    """One window."""
+
+    def __init__(self, address: str) -> None:
+        options = ["--headless=new", "--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in QUIET)]
+        capabilities = {"alwaysMatch": {"goog:chromeOptions": {"args": options}}}
+        self._address = f"{address}/session"
+        self._address += f"/{self._call('', {'capabilities': capabilities})['sessionId']}"
+
+    def open(self, path: Path) -> None:
+        """Load a file and wait until it has loaded."""
+        self._call("/url", {"url": path.resolve().as_uri()})
+
+    def run(self, script: str) -> Any:
+        """Run the body of a JavaScript function in the page; return what it returns."""
+        return self._call("/execute/sync", {"script": script, "args": []})
+
+    def look(self, *, width: int, height: int, scheme: str) -> None:
+        """Take the size of a screen and the light or dark scheme."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 700}
+        self._devtools("Emulation.setDeviceMetricsOverride", size)
+        self._devtools("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+
+    def busy_s(self) -> float:
+        """Return the processor time, in seconds, that the page's main thread has taken since `count_time`."""
+        metrics = self._devtools("Performance.getMetrics", {})["metrics"]
+        return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
+
+    def count_time(self) -> None:
+        """Count the page's processor time from here on: unlike time on the wall, it does not grow on a busy machine."""
+        self._devtools("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def screenshot(self, path: Path) -> None:
+        """Write what is seen as PNG."""
+        path.write_bytes(base64.b64decode(self._call("/screenshot")))
+
+    def close(self) -> None:
+        """Close the window."""
+        self._call("", method="DELETE")
+
+    def _devtools(self, command: str, parameters: dict[str, Any]) -> Any:
+        return self._call("/goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def _call(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            self._address + path, data, {"Content-Type": "application/json"}, method=method
+        )
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return json.load(answer)["value"]
+
+
+def is_there() -> bool:
+    """Tell whether Chromium and its driver are installed."""
+    return bool(shutil.which("chromedriver") and (shutil.which("chromium") or shutil.which("google-chrome")))
+
+
+@contextlib.contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Start the driver on a free port of this machine, and a window."""
+    command = ["chromedriver", "--port=0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as driver:
+        try:
+            assert driver.stdout is not None
+            line = next(line for line in driver.stdout if "started successfully on port" in line)
+            port = int(line.split("port")[1].strip(" .\n"))
+            browser = Browser(f"http://127.0.0.1:{port}")
+            try:
+                yield browser
+            finally:
+                browser.close()
+        finally:
+            driver.terminate()
