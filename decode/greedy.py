@@ -1,9 +1,11 @@
 """Greedy CTC decoding: the best label of every frame, repeats merged, blanks dropped."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
-from decode.align import Alignment, check_log_probs, token_spans
+from decode.align import Alignment, check_log_probs, joined, token_spans
 
 
 def greedy_decode(log_probs: npt.NDArray[np.floating], blank_id: int) -> list[int]:
@@ -49,6 +51,31 @@ def greedy_align(log_probs: npt.NDArray[np.floating], blank_id: int) -> Alignmen
     starts = _token_starts(labels, blank_id)
     owners = np.where(labels == blank_id, -1, np.cumsum(starts) - 1)
     return token_spans(log_probs, owners, labels[starts])
+
+
+def greedy_align_parts(parts: Iterable[npt.NDArray[np.floating]], blank_id: int) -> Alignment:
+    """Return `greedy_align` of the concatenated log_probs `(T, V)`, holding one part `(t, V)` at a time.
+
+    Each part is cut where greedy decoding forgets the past: before a frame of blank, or of another label than the
+    frame before it. No token spans such a place, so the pieces of the alignment join to that of the whole.
+    """
+    done: list[Alignment] = []
+    rows: npt.NDArray[np.floating] | None = None
+    offset = 0
+    for part in parts:
+        rows = part if rows is None else np.concatenate([rows, part])
+        cut = _last_cut(rows, blank_id)
+        done.append(greedy_align(rows[:cut], blank_id).shifted(offset))
+        rows, offset = rows[cut:].copy(), offset + cut
+    if rows is not None:
+        done.append(greedy_align(rows, blank_id).shifted(offset))
+    return joined(done)
+
+
+def _last_cut(log_probs: npt.NDArray[np.floating], blank_id: int) -> int:
+    labels = log_probs.argmax(axis=1)
+    cuts = 1 + np.flatnonzero((labels[1:] == blank_id) | (labels[1:] != labels[:-1]))
+    return int(cuts[-1]) if len(cuts) else 0
 
 
 def _token_starts(labels: npt.NDArray[np.int64], blank_id: int) -> npt.NDArray[np.bool_]:

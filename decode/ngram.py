@@ -40,7 +40,7 @@ class KenLM:
         config = kenlm.Config()
         config.show_progress = False
         config.arpa_complain = kenlm.ARPALoadComplain.NONE
-        with _reading(path), _unzipped(Path(path)) as plain:
+        with reading(path), unzipped(Path(path)) as plain:
             self._model: Any = kenlm.Model(str(plain), config)
         self._new_state: Any = kenlm.State
         self.order: int = self._model.order
@@ -72,7 +72,7 @@ def read_words(path: str | Path) -> list[str]:
     Raises:
         ValueError: missing, damaged, no language model, or a binary that was built without its words.
     """
-    with _reading(path):
+    with reading(path):
         with open(path, "rb") as file:
             is_binary = file.read(len(BINARY_MAGIC)) == BINARY_MAGIC
         return _binary_words(Path(path)) if is_binary else list(_arpa_words(Path(path)))
@@ -114,7 +114,7 @@ def _arpa_words(path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _reading(path: str | Path) -> Iterator[None]:
+def reading(path: str | Path) -> Iterator[None]:
     """Say which file is wrong, and why."""
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file: expected a language model, ARPA or KenLM binary")
@@ -126,7 +126,7 @@ def _reading(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def _unzipped(path: Path) -> Iterator[Path]:
+def unzipped(path: Path) -> Iterator[Path]:
     """Give KenLM a plain file: the module on the package index cannot read gz."""
     with open(path, "rb") as file:
         is_gzip = file.read(2) == GZIP_MAGIC

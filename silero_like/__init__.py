@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,18 @@ __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
 
-def load(path: str | Path | None = None, *, n_threads: int = 1) -> Recognizer:
+def load(
+    path: str | Path | None = None,
+    *,
+    n_threads: int = 1,
+    decoder: str | None = None,
+    lm_path: str | Path | None = None,
+    beam_width: int | None = None,
+    hotwords: Mapping[str, float] | None = None,
+) -> Recognizer:
     """Load a model bundle, the bundled English one by default; see `silero_like.recognizer.load`."""
     from silero_like.recognizer import load as load_recognizer  # ONNX Runtime is imported when it is needed
 
-    return load_recognizer(path, n_threads=n_threads)
+    return load_recognizer(
+        path, n_threads=n_threads, decoder=decoder, lm_path=lm_path, beam_width=beam_width, hotwords=hotwords
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from decode.align import Alignment
-from decode.greedy import greedy_align
 from decode.words import Word, group_words
 from silero_like.audio import SAMPLE_RATE, check_waveform, stream_audio
 from silero_like.bundle import BUNDLED_PATH, load_bundle
+from silero_like.decoding import Decoder, GreedyDecoder, make_decoder
 from silero_like.errors import BundleError
 from silero_like.runtime import Runtime
 from silero_like.tokenizer import Tokenizer
@@ -59,12 +59,14 @@ class Recognizer:
     Args:
         runtime: its acoustic model.
         tokenizer: its tokens; the same number that the model has labels for.
+        decoder: turns log_probs into tokens; greedy when None. Threads must not share one of another kind.
     """
 
-    def __init__(self, runtime: Runtime, tokenizer: Tokenizer) -> None:
+    def __init__(self, runtime: Runtime, tokenizer: Tokenizer, decoder: Decoder | None = None) -> None:
         self.runtime = runtime
         self.tokenizer = tokenizer
         self.config = runtime.config
+        self.decoder = decoder or GreedyDecoder(runtime.config.blank_id)
 
     def transcribe(self, source: str | Path | BinaryIO | Array, *, channel: int | None = None) -> Transcript:
         """Transcribe a recording of any length in bounded memory.
@@ -90,7 +92,7 @@ class Recognizer:
                 n_samples += len(chunk)
                 yield chunk
 
-        alignment = greedy_align_parts(self.runtime.stream_log_probs(counted()), self.config.blank_id)
+        alignment = self.decoder.decode_parts(self.runtime.stream_log_probs(counted())).alignment
         duration = n_samples / SAMPLE_RATE
         pieces = [self.tokenizer.pieces[token_id] for token_id in alignment.token_ids]
         words = group_words(pieces, alignment, self.config.frame_s)
@@ -104,15 +106,30 @@ class Recognizer:
         )
 
 
-def load(path: str | Path | None = None, *, n_threads: int = 1) -> Recognizer:
+def load(
+    path: str | Path | None = None,
+    *,
+    n_threads: int = 1,
+    decoder: str | None = None,
+    lm_path: str | Path | None = None,
+    beam_width: int | None = None,
+    hotwords: Mapping[str, float] | None = None,
+) -> Recognizer:
     """Load a model bundle, verifying its checksums.
 
     Args:
         path: its folder; the bundled English model when None.
         n_threads: threads of one call of the model.
+        decoder: "greedy", "beam" or "pyctcdecode"; when None, "beam" if there is a language model or a hotword, else
+            "greedy".
+        lm_path: ARPA, also gz, or KenLM binary, in place of the bundle's language model; "none" for none.
+        beam_width: hypotheses kept from frame to frame, in place of the bundle's setting.
+        hotwords: words and phrases to prefer, spelled as transcripts are, and the natural log-score of each.
 
     Raises:
         BundleError: damaged, incomplete, changed or of a newer format.
+        ConfigError: a decoder, language model, setting or hotword that cannot be used.
+        MissingExtraError: "pyctcdecode" without the package.
     """
     bundle = load_bundle(BUNDLED_PATH if path is None else path)
     tokenizer = Tokenizer(bundle.tokenizer_path)
@@ -121,47 +138,8 @@ def load(path: str | Path | None = None, *, n_threads: int = 1) -> Recognizer:
             f"{bundle.tokenizer_path}: expected {bundle.config.n_labels - 1} pieces, got {tokenizer.vocab_size}: "
             "put the tokenizer of the training run beside the model"
         )
-    return Recognizer(Runtime(bundle, n_threads=n_threads), tokenizer)
-
-
-def greedy_align_parts(parts: Iterable[Array], blank_id: int) -> Alignment:
-    """Return `greedy_align` of the concatenated log_probs `(T, V)`, holding one part `(t, V)` at a time.
-
-    Each part is cut where greedy decoding forgets the past: before a frame of blank, or of another label than the
-    frame before it. No token spans such a place, so the pieces of the alignment join to that of the whole.
-    """
-    done: list[Alignment] = []
-    rows: Array | None = None
-    offset = 0
-    for part in parts:
-        rows = part if rows is None else np.concatenate([rows, part])
-        cut = _last_cut(rows, blank_id)
-        done.append(_shifted(greedy_align(rows[:cut], blank_id), offset))
-        rows, offset = rows[cut:].copy(), offset + cut
-    if rows is not None:
-        done.append(_shifted(greedy_align(rows, blank_id), offset))
-    return _joined(done)
-
-
-def _last_cut(log_probs: Array, blank_id: int) -> int:
-    labels = log_probs.argmax(axis=1)
-    cuts = 1 + np.flatnonzero((labels[1:] == blank_id) | (labels[1:] != labels[:-1]))
-    return int(cuts[-1]) if len(cuts) else 0
-
-
-def _shifted(alignment: Alignment, offset: int) -> Alignment:
-    starts, ends = alignment.start_frames + offset, alignment.end_frames + offset
-    return dataclasses.replace(alignment, start_frames=starts, end_frames=ends)
-
-
-def _joined(alignments: Sequence[Alignment]) -> Alignment:
-    frames, log_probs = np.zeros(0, np.int64), np.zeros(0, np.float32)
-    return Alignment(
-        token_ids=tuple(token_id for alignment in alignments for token_id in alignment.token_ids),
-        start_frames=np.concatenate([frames, *(alignment.start_frames for alignment in alignments)]),
-        end_frames=np.concatenate([frames, *(alignment.end_frames for alignment in alignments)]),
-        log_probs=np.concatenate([log_probs, *(alignment.log_probs for alignment in alignments)]),
-    )
+    made = make_decoder(decoder, bundle, tokenizer, lm_path=lm_path, beam_width=beam_width, hotwords=hotwords)
+    return Recognizer(Runtime(bundle, n_threads=n_threads), tokenizer, made)
 
 
 def _confidence(alignment: Alignment) -> float:

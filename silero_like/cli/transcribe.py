@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
+from silero_like.cli.decoder_options import decoder_options, load_recognizer
 from silero_like.cli.inputs import Recording, find_recordings, output_paths
 from silero_like.writers import FORMATS, render, write_transcript
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
 )
-@click.option("--decoder", type=click.Choice(["greedy"]), default="greedy", show_default=True, help="Search.")
+@decoder_options
 @click.option(
     "--format", "format_", type=click.Choice(FORMATS), default="txt", show_default=True, help="Output format."
 )
@@ -36,7 +37,10 @@ def transcribe(
     context: click.Context,
     inputs: tuple[str, ...],
     model: str | None,
-    decoder: str,
+    decoder: str | None,
+    beam_width: int | None,
+    lm: str | None,
+    hotwords_path: Path | None,
     format_: str,
     output_dir: Path | None,
     channel: int | None,
@@ -53,17 +57,16 @@ def transcribe(
       silero-like transcribe samples/audiobook.opus
       silero-like transcribe talks/ 'calls/**/*.wav' --format jsonl > transcripts.jsonl
       silero-like transcribe talks/ --format json --output-dir transcripts/
+      silero-like transcribe talk.flac --lm my.arpa.gz --hotwords names.txt
       cat talk.flac | silero-like transcribe -
     """
-    from silero_like.recognizer import load
-
     recordings, problems = find_recordings(inputs)
     paths = output_paths(recordings, output_dir, f".{format_}") if output_dir else []
     batch = Batch(context)
     for problem in problems:
         batch.fail(problem)
     if recordings:
-        recognizer = load(model)
+        recognizer = load_recognizer(model, decoder, beam_width, lm, hotwords_path)
         done = batch.run(
             recordings,
             lambda recording: recognizer.transcribe(recording.source, channel=channel),

@@ -19,11 +19,11 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decode.greedy import greedy_align
+from decode.greedy import greedy_align, greedy_align_parts
 from silero_like import load
 from silero_like.bundle import write_checksums
 from silero_like.errors import AudioError, BundleError
-from silero_like.recognizer import Recognizer, Transcript, greedy_align_parts
+from silero_like.recognizer import Recognizer, Transcript
 
 if TYPE_CHECKING:
     from conftest import StandIn

@@ -1,0 +1,168 @@
+"""Decoders made from a bundle and options, and this project's search against pyctcdecode's."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from click.testing import CliRunner
+
+from decode.align import align
+from decode.beam import BeamConfig
+from silero_like.bundle import load_bundle
+from silero_like.cli import main
+from silero_like.decoding import BeamDecoder, PyctcdecodeDecoder, make_decoder
+from silero_like.errors import ConfigError, MissingExtraError
+from silero_like.recognizer import load
+from silero_like.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from tests.silero_like.conftest import StandIn
+
+ARPA = """\\data\\
+ngram 1=7
+ngram 2=4
+
+\\1-grams:
+-2.5\t<unk>\t0
+0\t<s>\t-0.3
+-0.9\t</s>\t0
+-0.7\tone\t-0.2
+-1.1\ttwo\t-0.4
+-1.3\tthree\t-0.1
+-1.3\tfour\t-0.1
+
+\\2-grams:
+-0.4\t<s> one\t0
+-0.3\tone two\t0
+-0.5\ttwo four\t0
+-0.6\ttwo three\t0
+
+\\end\\
+"""
+
+
+@pytest.fixture
+def arpa_path(tmp_path: Path) -> Path:
+    path = tmp_path / "model.arpa"
+    path.write_text(ARPA)
+    return path
+
+
+def spoken(text: str, tokenizer: Tokenizer, seed: int) -> npt.NDArray[np.float32]:
+    """Blanks, and between them the tokens of a text, each beside a false one."""
+    generator = np.random.default_rng(seed)
+    token_ids = tokenizer.encode(text)
+    scores = generator.normal(0, 1, (2 * len(token_ids) + 1, tokenizer.n_labels))
+    scores[::2, -1] += 12
+    for frame, token_id in enumerate(token_ids):
+        scores[2 * frame + 1, token_id] += 8
+        scores[2 * frame + 1, generator.integers(1, tokenizer.blank_id)] += generator.uniform(2, 6)
+    return (scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_pyctcdecode_finds_the_same_but_for_its_own_errors(stand_in: StandIn, arpa_path: Path) -> None:
+    pytest.importorskip("pyctcdecode", reason="pip install --no-deps pyctcdecode pygtrie")
+    tokenizer, config = stand_in.tokenizer, BeamConfig(beam_width=200, blank_skip=1.0, beam_prune_log_prob=-15.0)
+    theirs = PyctcdecodeDecoder(tokenizer, config, arpa_path, {})
+    ours = BeamDecoder(tokenizer, config, arpa_path, {})
+    words = ["one", "two", "four", "one", "two", "three", "four"]
+    n_same = n_ours = n_theirs = 0
+    for seed in range(20):
+        log_probs = spoken(" ".join(words), tokenizer, seed)
+        found = tokenizer.decode(ours.decode_parts([log_probs]).alignment.token_ids).split()
+        other = theirs.texts(log_probs)[0].split()
+        n_same += found == other
+        n_ours, n_theirs = n_ours + (found == words), n_theirs + (other == words)
+    assert n_same >= 10  # pyctcdecode sometimes breaks a word in two or keeps an unknown one, with any beam
+    assert n_ours >= max(18, n_theirs)
+
+
+def test_pyctcdecode_is_aligned_and_takes_hotwords(stand_in: StandIn, arpa_path: Path) -> None:
+    pytest.importorskip("pyctcdecode", reason="pip install --no-deps pyctcdecode pygtrie")
+    recognizer = load(stand_in.path, decoder="pyctcdecode", lm_path=arpa_path, hotwords={"seven": 3.0})
+    waveform = stand_in.speak("one two seven")
+    assert recognizer.transcribe(waveform).text == "one two seven"
+    assert recognizer.transcribe(waveform).words == load(stand_in.path).transcribe(waveform).words
+    assert recognizer.transcribe(np.zeros(0, np.float32)).text == ""
+
+
+def test_without_the_package_the_pip_line_is_named(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyctcdecode", None)
+    with pytest.raises(MissingExtraError, match="pip install --no-deps pyctcdecode pygtrie"):
+        load(stand_in.path, decoder="pyctcdecode")
+
+
+def test_the_beam_hears_what_greedy_hears_and_when(stand_in: StandIn, arpa_path: Path) -> None:
+    waveform = stand_in.speak("one two three four")
+    expected = load(stand_in.path).transcribe(waveform)
+    found = load(stand_in.path, lm_path=arpa_path).transcribe(waveform)
+    assert (found.text, found.words) == (expected.text, expected.words)
+    assert load(stand_in.path, decoder="beam").transcribe(np.zeros(0, np.float32)).text == ""
+
+
+def test_times_are_those_of_a_forced_alignment(stand_in: StandIn, arpa_path: Path) -> None:
+    log_probs = spoken("one two three four five " * 3, stand_in.tokenizer, seed=2)
+    found = make_decoder("beam", load_bundle(stand_in.path), stand_in.tokenizer, lm_path=arpa_path)
+    alignment = found.decode_parts(iter(np.split(log_probs, [7, 30]))).alignment
+    expected = align(log_probs, alignment.token_ids, stand_in.tokenizer.blank_id)
+    assert len(alignment.token_ids) > 10
+    assert (alignment.start_frames == expected.start_frames).all()
+    assert (alignment.end_frames == expected.end_frames).all()
+
+
+def test_the_default_is_beam_where_there_is_something_to_score(stand_in: StandIn, arpa_path: Path) -> None:
+    bundle, tokenizer = load_bundle(stand_in.path), stand_in.tokenizer
+    assert make_decoder(None, bundle, tokenizer).name == "greedy"
+    assert make_decoder(None, bundle, tokenizer, lm_path="none").name == "greedy"
+    assert make_decoder(None, bundle, tokenizer, lm_path=arpa_path).name == "beam"
+    assert make_decoder(None, bundle, tokenizer, hotwords={"one": 1.0}).name == "beam"
+    (stand_in.path / "model.arpa").write_text(ARPA)
+    with_lm = load_bundle(stand_in.path, verify=False)
+    object.__setattr__(with_lm, "lm_path", arpa_path)
+    assert make_decoder(None, with_lm, tokenizer).name == "beam"
+    assert make_decoder(None, with_lm, tokenizer, lm_path="none").name == "greedy"
+    assert make_decoder("greedy", with_lm, tokenizer).name == "greedy"
+
+
+def test_what_cannot_be_is_refused(stand_in: StandIn, tmp_path: Path, arpa_path: Path) -> None:
+    bundle, tokenizer = load_bundle(stand_in.path), stand_in.tokenizer
+    with pytest.raises(ConfigError, match="expected a decoder among greedy, beam, pyctcdecode, got 'viterbi'"):
+        make_decoder("viterbi", bundle, tokenizer)
+    with pytest.raises(ConfigError, match="expected no hotwords and no language model with the decoder greedy"):
+        make_decoder("greedy", bundle, tokenizer, hotwords={"one": 1.0})
+    with pytest.raises(ConfigError, match=r"gone\.arpa: no such file"):
+        make_decoder("beam", bundle, tokenizer, lm_path=tmp_path / "gone.arpa")
+    with pytest.raises(ConfigError, match="beam_width of at least 1, got 0"):
+        make_decoder("beam", bundle, tokenizer, beam_width=0)
+    with pytest.raises(ConfigError, match="hotword 'Qz': the model has no token with 'Q', 'z'"):
+        make_decoder("beam", bundle, tokenizer, hotwords={"Qz": 1.0})
+    upper = tmp_path / "upper.arpa"
+    upper.write_text(ARPA.replace("one", "ONE").replace("two", "TWO").replace("three", "III").replace("four", "IV"))
+    with pytest.raises(ConfigError, match="expected a language model of words that the tokens can spell"):
+        make_decoder("beam", bundle, tokenizer, lm_path=upper)
+
+
+def test_the_options_of_transcribe(stand_in: StandIn, arpa_path: Path, tmp_path: Path) -> None:
+    import soundfile
+
+    soundfile.write(tmp_path / "talk.wav", stand_in.speak("one two"), 16000)
+    hotwords = tmp_path / "hotwords.txt"
+    hotwords.write_text("Two\t3\n\nONE TWO\n")
+
+    def run(*options: str) -> tuple[int, str]:
+        arguments = ["transcribe", str(tmp_path / "talk.wav"), "--model", str(stand_in.path), *options]
+        result = CliRunner().invoke(main, arguments)
+        return result.exit_code, result.output
+
+    with_all = run("--lm", str(arpa_path), "--hotwords", str(hotwords), "--beam-width", "7", "--format", "json")
+    assert with_all[0] == 0 and json.loads(with_all[1])["text"] == "one two"
+    assert run("--decoder", "greedy", "--lm", "none") == (0, "one two\n")
+    hotwords.write_text("two\tmuch\n")
+    code, output = run("--hotwords", str(hotwords))
+    assert code != 0 and "hotwords.txt: line 1: expected a number as weight, got 'much'" in output
