@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from silero_like.cli.batch import Batch
+from silero_like.cli.decoder_options import decoder_options, load_recognizer
 from silero_like.cli.evaluate_inputs import check_domains, read_keywords, read_utterances, text_rule
 from silero_like.cli.evaluate_study import (
     known_words,
@@ -37,7 +39,7 @@ _INPUT = click.Path(exists=True, dir_okay=False)
 @click.option(
     "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
 )
-@click.option("--decoder", type=click.Choice(["greedy"]), default="greedy", show_default=True, help="Search.")
+@decoder_options
 @click.option(
     "--hypotheses",
     "hypotheses_path",
@@ -76,7 +78,10 @@ def evaluate(
     context: click.Context,
     manifests: tuple[str, ...],
     model: str | None,
-    decoder: str,
+    decoder: str | None,
+    beam_width: int | None,
+    lm: str | None,
+    hotwords_path: Path | None,
     hypotheses_path: Path | None,
     command_line: str | None,
     peer: str | None,
@@ -113,8 +118,9 @@ def evaluate(
         raise click.UsageError("give one of --model, --hypotheses, --command and --peer")
     batch = Batch(context)
     config, tokens, system = None, None, None
+    own = partial(load_recognizer, model, decoder, beam_width, lm, hotwords_path)
     if not hypotheses_path:
-        config, tokens, system = open_system(model, decoder, command_line, peer)
+        config, tokens, system = open_system(own, command_line, peer)
     utterances, lang, hashes = read_utterances(manifests, config.lang if config else lang, batch)
     check_domains((*unseen, *noisy), {utterance.domain for utterance in utterances}, "--unseen and --noisy")
     rule = text_rule(lang, alike)

@@ -19,24 +19,23 @@ if TYPE_CHECKING:
     from silero_like.bundle import BundleConfig
     from silero_like.evaluation.scoring import Evaluation, Row, Scored
     from silero_like.evaluation.study import Study
+    from silero_like.recognizer import Recognizer
 
 
 def open_system(
-    model: str | None, decoder: str, command_line: str | None, peer: str | None
+    own: Callable[[], Recognizer], command_line: str | None, peer: str | None
 ) -> tuple[BundleConfig | None, Callable[[str], Sequence[str]] | None, System]:
-    """Open what is to be measured; for a model of ours, also return its configuration and its way to split a text."""
+    """Open what is to be measured; for a model of `own`, also return its configuration and its way to split a text."""
     if command_line:
         return None, None, Command(command_line)
     if peer:
         return None, None, PEERS[peer]()
-    from silero_like.recognizer import load
-
-    recognizer = load(model)
+    recognizer = own()
     tokenizer = recognizer.tokenizer
     return (
         recognizer.config,
         lambda text: [tokenizer.pieces[token_id] for token_id in tokenizer.encode(text)],
-        OwnModel(recognizer, decoder),
+        OwnModel(recognizer, recognizer.decoder.name),
     )
 
 
