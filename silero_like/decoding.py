@@ -113,11 +113,11 @@ class BeamDecoder:
             scorers.append(WordScorer(ngram, lexicon, tokenizer.pieces, config))
         if hotwords:
             scorers.append(HotwordScorer(hotwords, tokenizer.pieces))
-        self._search = BeamSearch(tokenizer.n_labels, tokenizer.blank_id, config, scorers)
+        self.search = BeamSearch(tokenizer.n_labels, tokenizer.blank_id, config, scorers)
 
     def decode_parts(self, parts: Iterable[Array]) -> Decoded:
         """Decode successive `(t, V)` of one recording."""
-        return decode_parts(parts, self._search)
+        return decode_parts(parts, self.search)
 
 
 class PyctcdecodeDecoder:
