@@ -8,6 +8,8 @@ from pathlib import Path
 import kenlm
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from decode.beam import BeamConfig
 from decode.lm import WordScorer, make_lexicon
@@ -117,3 +119,26 @@ def test_words_of_a_damaged_file_are_refused(tmp_path: Path) -> None:
     path.write_text(ARPA.replace("-1.1\tsea\t-0.4\n", ""))
     with pytest.raises(ValueError, match="expected 6 unigrams, found 5"):
         read_words(path)
+
+
+@given(
+    cut=st.integers(0, len(ARPA)),
+    flips=st.lists(st.tuples(st.integers(0, len(ARPA) - 1), st.integers(0, 255)), max_size=4),
+    is_cut=st.booleans(),
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_file_holds_it_loads_or_is_refused(
+    tmp_path: Path, cut: int, flips: list[tuple[int, int]], is_cut: bool
+) -> None:
+    data = bytearray(ARPA.encode())
+    for place, value in flips:
+        data[place] = value
+    path = tmp_path / "fuzzed.arpa"
+    path.write_bytes(data[:cut] if is_cut else data)
+    try:
+        ngram = KenLM(path)
+    except ValueError as error:
+        assert str(path) in str(error)  # noqa: PT017
+        return
+    log_prob, state = ngram.score(ngram.begin(), "see")
+    assert np.isfinite([log_prob, ngram.score(state, "nothing")[0]]).all()

@@ -166,3 +166,17 @@ def test_the_options_of_transcribe(stand_in: StandIn, arpa_path: Path, tmp_path:
     hotwords.write_text("two\tmuch\n")
     code, output = run("--hotwords", str(hotwords))
     assert code != 0 and "hotwords.txt: line 1: expected a number as weight, got 'much'" in output
+
+
+def test_the_options_of_evaluate(stand_in: StandIn, arpa_path: Path, tmp_path: Path) -> None:
+    import soundfile
+
+    waveform = stand_in.speak("one two")
+    soundfile.write(tmp_path / "talk.wav", waveform, 16000)
+    row = {"audio_filepath": "talk.wav", "duration": len(waveform) / 16000, "text": "one two", "domain": "talks"}
+    (tmp_path / "dev.jsonl").write_text(json.dumps(row | {"lang": "en", "speaker": "s", "source": "test"}) + "\n")
+    arguments = ["evaluate", str(tmp_path / "dev.jsonl"), "--model", str(stand_in.path), "--lm", str(arpa_path)]
+    result = CliRunner().invoke(main, [*arguments, "--json", str(tmp_path / "dev.json")])
+    assert result.exit_code == 0, result.output
+    evaluation = json.loads((tmp_path / "dev.json").read_text())
+    assert evaluation["decoder"] == "beam" and evaluation["micro"]["wer"] == 0.0
