@@ -10,6 +10,9 @@ from math import isqrt
 import numpy as np
 import numpy.typing as npt
 
+SUM_TOLERANCE = 0.02
+"""How far from 1 the probabilities of a frame may sum: float16 and int8 models are not exact."""
+
 HELD_FRAMES = 1500
 """Frames of a long recording that `align_long` places tokens in at a time; two minutes at 80 ms."""
 
@@ -126,6 +129,28 @@ def check_log_probs(log_probs: npt.NDArray[np.floating], blank_id: int) -> None:
         raise ValueError(f"expected log_probs (T, V), got shape {log_probs.shape}: pass one utterance")
     if not 0 <= blank_id < log_probs.shape[1]:
         raise ValueError(f"expected blank_id in [0, {log_probs.shape[1]}), got {blank_id}: pass the bundle's blank_id")
+
+
+def check_normalised(log_probs: npt.NDArray[np.floating], n_labels: int, blank_id: int) -> None:
+    """Refuse anything but ``(T, n_labels)`` whose every row holds the natural logarithms of a distribution.
+
+    Raises:
+        ValueError: the shape differs, a NaN, or a row whose probabilities do not sum to 1 within 0.02.
+    """
+    check_log_probs(log_probs, blank_id)
+    if log_probs.shape[1] != n_labels:
+        raise ValueError(
+            f"expected log_probs (T, {n_labels}), got {log_probs.shape}: use the tokens of the model that made them"
+        )
+    sums = np.exp(np.minimum(log_probs, 1.0)).sum(axis=1)  # e**1 is too much already, and does not overflow
+    wrong = np.flatnonzero(~(np.abs(sums - 1.0) <= SUM_TOLERANCE))
+    if len(wrong):
+        frame = int(wrong[0])
+        found = "NaN" if np.isnan(log_probs[frame]).any() else f"probabilities that sum to {sums[frame]:.3g}"
+        raise ValueError(
+            f"expected natural log-probabilities, got {found} in frame {frame}: "
+            "apply log_softmax to the model's output, and look for damaged audio or weights"
+        )
 
 
 def token_spans(

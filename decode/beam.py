@@ -17,11 +17,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from decode.align import check_log_probs
+from decode.align import check_log_probs, check_normalised
+from decode.history import History
 from decode.transitions import Floats, Ints
 
 INF = float("inf")
-SUM_TOLERANCE = 0.02  # how far from 1 the probabilities of a frame may sum: float16 and int8 models are not exact
 BLOCK_FRAMES = 256  # frames looked at together; scorers may tidy up between blocks
 HASH_FACTOR = -7046029254386353131  # odd; hashes of token sequences are polynomials in it modulo 2**64
 
@@ -136,7 +136,7 @@ class BeamSearch:
         self.n_labels = n_labels
         self.blank_id = blank_id
         self._skip_log_prob = log(self.config.blank_skip)
-        self._history = _History()
+        self._history = History()
         self._columns = np.full(n_labels + 1, -1)  # of each token in the frame's grid; the last place is no token's
         self.begin()
 
@@ -304,56 +304,6 @@ def beam_decode(
     search = BeamSearch(log_probs.shape[1], blank_id, config, scorers)
     search.step(log_probs)
     return search.end(n_best)
-
-
-def check_normalised(log_probs: npt.NDArray[np.floating], n_labels: int, blank_id: int) -> None:
-    """Refuse anything but ``(T, n_labels)`` whose every row holds the natural logarithms of a distribution.
-
-    Raises:
-        ValueError: the shape differs, a NaN, or a row whose probabilities do not sum to 1 within 0.02.
-    """
-    check_log_probs(log_probs, blank_id)
-    if log_probs.shape[1] != n_labels:
-        raise ValueError(
-            f"expected log_probs (T, {n_labels}), got {log_probs.shape}: use the tokens of the model that made them"
-        )
-    sums = np.exp(np.minimum(log_probs, 1.0)).sum(axis=1)  # e**1 is too much already, and does not overflow
-    wrong = np.flatnonzero(~(np.abs(sums - 1.0) <= SUM_TOLERANCE))
-    if len(wrong):
-        frame = int(wrong[0])
-        found = "NaN" if np.isnan(log_probs[frame]).any() else f"probabilities that sum to {sums[frame]:.3g}"
-        raise ValueError(
-            f"expected natural log-probabilities, got {found} in frame {frame}: "
-            "apply log_softmax to the model's output, and look for damaged audio or weights"
-        )
-
-
-class _History:
-    """The tree of all hypotheses ever kept: each node is a token behind a parent node; node 0 is the root."""
-
-    def __init__(self) -> None:
-        self._nodes = np.zeros((2, 1024), dtype=np.int64)
-        self._size = 1
-
-    def clear(self) -> None:
-        self._size = 1
-
-    def append(self, parents: Ints, tokens: Ints) -> Ints:
-        """Add a node for each parent and token; return the new nodes."""
-        start, end = self._size, self._size + len(parents)
-        if end > self._nodes.shape[1]:
-            self._nodes = np.concatenate((self._nodes, np.zeros((2, end), np.int64)), axis=1)
-        self._nodes[0, start:end], self._nodes[1, start:end] = parents, tokens
-        self._size = end
-        return np.arange(start, end)
-
-    def tokens(self, node: int) -> tuple[int, ...]:
-        """Return the tokens from the root to a node."""
-        found = []
-        while node:
-            found.append(int(self._nodes[1, node]))
-            node = int(self._nodes[0, node])
-        return tuple(reversed(found))
 
 
 def _best(ranks: Floats, n: int) -> Ints | slice:

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from decode.align import align_long
-from decode.beam import BeamConfig, BeamSearch, Scorer, check_normalised
+from decode.align import align_long, check_normalised
+from decode.beam import BeamConfig, BeamSearch, Scorer
 from decode.greedy import greedy_align_parts
 from decode.hotwords import HotwordScorer
 from decode.lm import WordScorer, make_lexicon
