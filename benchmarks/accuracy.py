@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="*", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--model", help="a bundle [default: the bundled model]")
     parser.add_argument("--lm", help="language model of the beam search [default: the model's]")
+    parser.add_argument("--keep", type=Path, help="folder for each system's transcripts, to compare or score again")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--draw", action="store_true", help="measure nothing")
     arguments = parser.parse_args()
@@ -51,6 +52,8 @@ def main() -> None:
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for name in [] if arguments.draw else arguments.systems:
         options = [*SYSTEMS[name][1], *_own_options(name, arguments.model, arguments.lm)]
+        if arguments.keep:
+            options += ["--utterances", str(arguments.keep / f"{name}.jsonl")]
         found[name] = measure(options, arguments.manifests or english_dev_manifests())
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(_in_order(found), indent=1, ensure_ascii=False) + "\n")

@@ -51,14 +51,14 @@ def compare(a: Evaluation, b: Evaluation, seed: int = 0) -> Comparison:
     pairs: dict[str, list[tuple[Row, Row]]] = {name: [] for name in a.domains}
     for pair in zip(a.rows, b.rows, strict=True):
         pairs[pair[0].item.domain].append(pair)
-    domains = {name: _difference(members, seed) for name, members in pairs.items()}
+    domains = {name: _difference([members], seed) for name, members in pairs.items()}
     adjusted = holm([difference.p for difference in domains.values()])
     return Comparison(
         names=(a.model, b.model),
         normalizer=a.normalizer,
         domains=domains,
         adjusted=dict(zip(domains, adjusted, strict=True)),
-        micro=_difference(list(zip(a.rows, b.rows, strict=True)), seed),
+        micro=_difference(list(pairs.values()), seed),
     )
 
 
@@ -94,9 +94,15 @@ def format_comparison(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _difference(pairs: Sequence[tuple[Row, Row]], seed: int) -> Difference:
-    columns = [(a.words.errors, b.words.errors, a.words.length) for a, b in pairs]
-    return compare_rates(make_blocks([a.item.speaker for a, _ in pairs], columns), np.random.default_rng(seed))
+def _difference(parts: Sequence[Sequence[tuple[Row, Row]]], seed: int) -> Difference:
+    """Compare the pairs of rows of one or more domains."""
+    blocks = [
+        make_blocks(
+            [a.item.speaker for a, _ in pairs], [(a.words.errors, b.words.errors, a.words.length) for a, b in pairs]
+        )
+        for pairs in parts
+    ]
+    return compare_rates(blocks, np.random.default_rng(seed))
 
 
 def _figures(difference: Difference) -> str:

@@ -57,8 +57,13 @@ def _head(study: Study) -> str:
     evaluation = study.evaluation
     worst, macro = evaluation.worst, evaluation.macro
     worst_cer = evaluation.domains[worst].chars.rate if worst else None
+    macro_range = _range(evaluation.macro_ci95["wer"], evaluation.micro.ci95_by)
     tiles = [
-        ("mean of the domains", _percent(macro["wer"]), f"WER; CER {_percent(macro['cer'])}"),
+        (
+            "mean of the domains",
+            _percent(macro["wer"]),
+            f"WER, {macro_range}",
+        ),
         ("all utterances", _percent(evaluation.micro.words.rate), f"WER, {_interval(evaluation.micro)}"),
         (
             "worst domain",
@@ -221,10 +226,11 @@ def _arrow(pair: tuple[str, str]) -> str:
 
 
 def _interval(score: Score) -> str:
-    if score.wer_ci95 is None:
-        return "–"
-    low, high = (100 * limit for limit in score.wer_ci95)
-    return f"{low:.1f} – {high:.1f} %" + ("*" if score.ci95_by == "utterance" else "")
+    return _range(score.wer_ci95, score.ci95_by)
+
+
+def _range(ci95: tuple[float, float] | None, by: str) -> str:
+    return f"{100 * ci95[0]:.1f} – {100 * ci95[1]:.1f} %{'*' if by == 'utterance' else ''}" if ci95 else "–"
 
 
 def _percent(rate: float | None) -> str:

@@ -24,11 +24,13 @@ import numpy as np
 from decode.words import split_words
 from silero_like.errors import SileroLikeError
 from silero_like.evaluation.edits import Counts, edit_counts
-from silero_like.evaluation.uncertainty import make_blocks, rate_interval
+from silero_like.evaluation.uncertainty import Blocks, all_by, make_blocks, rate_interval
 
 __all__ = ["Counts", "Evaluation", "Row", "Score", "Scored", "edit_counts", "evaluate", "format_table"]
 
 LANGS_WITHOUT_SPACES = frozenset({"zh"})
+WORD_COLUMNS, CHAR_COLUMNS = (8, 3), (9, 7)
+"""Errors and length in what `_columns` gives for an utterance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,8 @@ class Evaluation:
     domains: Mapping[str, Score]
     micro: Score
     """All utterances together."""
+    macro_ci95: Mapping[str, tuple[float, float] | None]
+    """95 % intervals of the macro averages, "wer" and "cer"."""
     audio_s_per_core_s: float | None
     """Seconds of audio recognised in a second by one core; None when it was not measured."""
     rows: tuple[Row, ...]
@@ -151,7 +155,7 @@ class Evaluation:
             "normalizer": self.normalizer,
             "decoder": self.decoder,
             "domains": {name: score.to_dict() for name, score in self.domains.items()},
-            "macro": self.macro,
+            "macro": {**self.macro, **{f"{name}_ci95": ci95 and list(ci95) for name, ci95 in self.macro_ci95.items()}},
             "micro": self.micro.to_dict(),
             "worst": score and {"domain": worst, "wer": score.words.rate, "cer": score.chars.rate},
             "audio_s_per_core_s": self.audio_s_per_core_s,
@@ -172,7 +176,7 @@ def evaluate(
     """Score recognised utterances of one language, domain by domain; the rules stand at the top of this file.
 
     The intervals come from 1,000 bootstrap resamples, drawn with `seed` for each domain afresh, of whole speakers or of
-    single utterances (uncertainty.py).
+    single utterances (uncertainty.py). That of all utterances resamples every domain by itself.
 
     Args:
         scored: in any order; the result does not depend on it, apart from the draws of the bootstrap.
@@ -189,33 +193,56 @@ def evaluate(
     domains: dict[str, list[Row]] = {name: [] for name in sorted({item.domain for item in scored})}
     for row in rows:
         domains[row.item.domain].append(row)
+    blocks = {
+        name: make_blocks([row.item.speaker for row in members], [_columns(row) for row in members])
+        for name, members in domains.items()
+    }
     return Evaluation(
         model=model,
         normalizer=normalizer_name,
         decoder=decoder,
-        domains={name: score_rows(members, seed) for name, members in domains.items()},
-        micro=score_rows(rows, seed),
+        domains={name: _score(members, [blocks[name]], seed) for name, members in domains.items()},
+        micro=_score(rows, list(blocks.values()), seed),
+        macro_ci95={
+            name: _interval(list(blocks.values()), columns, seed, alike=True)
+            for name, columns in (("wer", WORD_COLUMNS), ("cer", CHAR_COLUMNS))
+        },
         audio_s_per_core_s=audio_s_per_core_s,
         rows=tuple(rows),
     )
 
 
-def score_rows(rows: Sequence[Row], seed: int = 0) -> Score:
-    """Sum the counts of some utterances, at least one, and estimate how sure their rates are."""
-    speakers = [row.item.speaker for row in rows]
-    blocks = make_blocks(speakers, [(*row.words, *row.chars) for row in rows])
-    words, chars = blocks.sums[:, :4], blocks.sums[:, 4:]
+def _score(rows: Sequence[Row], blocks: Sequence[Blocks], seed: int) -> Score:
+    """Sum the rows of one or more domains and estimate how sure the rates are, each domain resampled by itself."""
+    sums = np.sum([part.sums.sum(axis=0) for part in blocks], axis=0).tolist()
     return Score(
         utterances=len(rows),
         audio_s=fsum(row.item.duration_s for row in rows),
-        words=Counts(*words.sum(axis=0).tolist()),
-        chars=Counts(*chars.sum(axis=0).tolist()),
-        wer_ci95=rate_interval(words[:, :3].sum(axis=1), words[:, 3], np.random.default_rng(seed)),
-        cer_ci95=rate_interval(chars[:, :3].sum(axis=1), chars[:, 3], np.random.default_rng(seed)),
-        ci95_by=blocks.by,
-        speakers=len({speaker for speaker in speakers if speaker}),
+        words=Counts(*sums[:4]),
+        chars=Counts(*sums[4:8]),
+        wer_ci95=_interval(blocks, WORD_COLUMNS, seed),
+        cer_ci95=_interval(blocks, CHAR_COLUMNS, seed),
+        ci95_by=all_by(blocks),
+        speakers=len({row.item.speaker for row in rows} - {""}),
         empty=sum(row.is_empty for row in rows),
     )
+
+
+def _columns(row: Row) -> tuple[int, ...]:
+    return (*row.words, *row.chars, row.words.errors, row.chars.errors)
+
+
+def _interval(
+    parts: Sequence[Blocks], columns: tuple[int, int], seed: int, *, alike: bool = False
+) -> tuple[float, float] | None:
+    """Return the interval of the mean of all parts' rates, weighted by their lengths, or alike."""
+    lengths = [float(part.sums[:, columns[1]].sum()) for part in parts]
+    spoken = [(part, 1.0 if alike else length) for part, length in zip(parts, lengths, strict=True) if length]
+    if not spoken:
+        return None
+    total = fsum(weight for _, weight in spoken)
+    weights = [weight / total for _, weight in spoken]
+    return rate_interval([part for part, _ in spoken], columns, np.random.default_rng(seed), weights)
 
 
 def format_table(evaluation: Evaluation) -> str:
@@ -236,7 +263,8 @@ def format_table(evaluation: Evaluation) -> str:
     )
     rows = [header, *(_cells(name, score) for name, score in evaluation.domains.items())]
     macro = evaluation.macro
-    rows.append(("macro", "", "", "", _rate(macro["wer"]), "", _rate(macro["cer"]), "", "", "", "", ""))
+    low_high = _range(evaluation.macro_ci95["wer"], evaluation.micro.ci95_by)
+    rows.append(("macro", "", "", "", _rate(macro["wer"]), low_high, _rate(macro["cer"]), "", "", "", "", ""))
     rows.append(_cells("micro", evaluation.micro))
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = [
@@ -269,13 +297,16 @@ def _mean(rates: Iterable[float | None]) -> float | None:
 
 
 def _cells(name: str, score: Score) -> tuple[str, ...]:
-    mark = "*" if score.ci95_by == "utterance" else " "
-    low_high = f"{score.wer_ci95[0]:.3f} - {score.wer_ci95[1]:.3f}{mark}" if score.wer_ci95 else "- "
+    low_high = _range(score.wer_ci95, score.ci95_by)
     counts = (score.words.substitutions, score.words.insertions, score.words.deletions, score.empty)
     minutes, words = f"{score.audio_s / 60:.1f}", str(score.words.length)
     rates = (_rate(score.words.rate), low_high, _rate(score.chars.rate))
     balance = "-" if score.balance is None else f"{score.balance:+.2f}"
     return (name, str(score.utterances), minutes, words, *rates, *(str(count) for count in counts), balance)
+
+
+def _range(ci95: tuple[float, float] | None, by: str) -> str:
+    return f"{ci95[0]:.3f} - {ci95[1]:.3f}{'*' if by == 'utterance' else ' '}" if ci95 else "- "
 
 
 def _rate(rate: float | None) -> str:

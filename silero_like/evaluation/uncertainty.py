@@ -5,7 +5,7 @@ What is resampled is a block: errors and reference length of one speaker, becaus
 some utterance names none, single utterances are the blocks, and the figures speak for those speakers only.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -26,6 +26,8 @@ N_FLIPS = 10_000
 # Integers drawn at once: bounds the memory to some 25 MB, however many blocks there are.
 MAX_DRAWS = 3_000_000
 ALPHA, POWER = 0.05, 0.8
+NORMAL = NormalDist()
+TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -74,35 +76,52 @@ def make_blocks(speakers: Sequence[str], values: npt.ArrayLike) -> Blocks:
     return Blocks(sums, "speaker")
 
 
-def rate_interval(errors: Integers, lengths: Integers, generator: np.random.Generator) -> tuple[float, float] | None:
-    """Return the 95 % interval of sum(errors) / sum(lengths) over blocks; None with fewer than two, or no length.
+def rate_interval(
+    parts: Sequence[Blocks], columns: tuple[int, int], generator: np.random.Generator, weights: Sequence[float] = (1.0,)
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of a weighted mean of rates, one a part; None where a part has nothing to resample.
 
     The studentised bootstrap: a resample's distance from the rate is measured in its own standard errors, which keeps
-    the coverage near 95 % for few blocks and skewed errors, where percentiles of the rate are too narrow.
+    the coverage near 95 % for few blocks and skewed errors, where percentiles of the rate are too narrow. Every part
+    (domain) is resampled by itself, so that their shares stay as they are.
+
+    Args:
+        parts: blocks of each part.
+        columns: of the blocks: errors, reference length. A part's rate is the ratio of their sums.
+        weights: of the parts.
     """
-    if len(errors) < 2 or not lengths.any():
+    pairs = [part.sums[:, columns] for part in parts]
+    if any(len(pair) < 2 or not pair[:, 1].any() for pair in pairs):
         return None
-    low, high = _interval(errors, lengths, generator)
+    low, high = _interval(pairs, weights, generator)
     return max(low, 0.0), high
 
 
-def compare_rates(blocks: Blocks, generator: np.random.Generator) -> Difference:
-    """Compare two systems; the columns of `blocks` are A's errors, B's errors and the reference length.
+def compare_rates(parts: Sequence[Blocks], generator: np.random.Generator) -> Difference:
+    """Compare two systems; the columns of the blocks are A's errors, B's errors and the reference length.
 
     The test draws, for each block, which of the two error counts is whose (Fisher-Pitman, or approximate
     randomisation): exact when the systems are equal, for any distribution of errors.
     """
-    a, b, lengths = blocks.sums.T
-    total, differences = max(int(lengths.sum()), 1), b - a
+    pairs = [np.stack([part.sums[:, 1] - part.sums[:, 0], part.sums[:, 2]], axis=1) for part in parts]
+    sums = sum(part.sums.sum(axis=0) for part in parts)
+    total = max(int(sums[2]), 1)
+    weights = [float(pair[:, 1].sum()) / total for pair in pairs]
+    errors = (_standard_error(*_distinct(pair)) for pair in pairs)
+    variance = sum((weight * error) ** 2 for weight, error in zip(weights, errors, strict=True))
     return Difference(
-        rate_a=float(a.sum() / total),
-        rate_b=float(b.sum() / total),
-        ci95=_interval(differences, lengths, generator),
-        p=sign_flip_test(differences, generator),
-        detectable=(NormalDist().inv_cdf(1 - ALPHA / 2) + NormalDist().inv_cdf(POWER))
-        * _standard_error(np.stack([differences, lengths], axis=1), np.ones(len(a), dtype=np.int64)),
-        by=blocks.by,
+        rate_a=float(sums[0]) / total,
+        rate_b=float(sums[1]) / total,
+        ci95=_interval(pairs, weights, generator),
+        p=sign_flip_test(np.concatenate(pairs)[:, 0], generator),
+        detectable=(NORMAL.inv_cdf(1 - ALPHA / 2) + NORMAL.inv_cdf(POWER)) * sqrt(variance),
+        by=all_by(parts),
     )
+
+
+def all_by(parts: Sequence[Blocks]) -> Literal["speaker", "utterance"]:
+    """Tell what the blocks of all parts are: speakers only if they are in every part."""
+    return "speaker" if all(part.by == "speaker" for part in parts) else "utterance"
 
 
 def sign_flip_test(differences: Integers, generator: np.random.Generator) -> float:
@@ -132,41 +151,55 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _interval(errors: Integers, lengths: Integers, generator: np.random.Generator) -> tuple[float, float]:
-    """Studentised bootstrap of a ratio of sums; `errors` may be negative."""
-    total = int(lengths.sum())
-    if not total:
-        return 0.0, 0.0
-    # Equal blocks are drawn together: the same distribution, in less time and memory.
-    pairs, numbers = np.unique(np.stack([errors, lengths], axis=1), axis=0, return_counts=True)
-    rate, error = float(errors.sum() / total), _standard_error(pairs, numbers)
-    if error < 1e-12:  # all blocks alike, as when there are no errors: what so many words could have hidden
-        hidden = 1 - (ALPHA / 2) ** (1 / total)
-        return rate - hidden, rate + hidden
-    distances = np.sort(np.concatenate(list(_distances(pairs, numbers, rate, generator))))
-    cut = int(ALPHA / 2 * len(distances))
+def _interval(
+    pairs: Sequence[Integers], weights: Sequence[float], generator: np.random.Generator
+) -> tuple[float, float]:
+    """Studentised bootstrap of a weighted mean of ratios of sums; the errors, in column 0, may be negative."""
+    rate = variance = 0.0
+    away, variances = np.zeros(N_RESAMPLES), np.zeros(N_RESAMPLES)
+    for pair, weight in zip(pairs, weights, strict=True):
+        if not weight:
+            continue
+        one, error, ones, errors = _resample(pair, generator)
+        rate, variance = rate + weight * one, variance + (weight * error) ** 2
+        away, variances = away + weight * (ones - one), variances + (weight * errors) ** 2
+    distances = np.sort(_divide(away, np.sqrt(variances)))
+    cut = int(ALPHA / 2 * N_RESAMPLES)
     low, high = np.clip(distances[[cut, -1 - cut]], -MAX_STANDARD_ERRORS, MAX_STANDARD_ERRORS).tolist()
-    return rate - high * error, rate - low * error
+    return rate - high * sqrt(variance), rate - low * sqrt(variance)
 
 
-def _distances(pairs: Integers, numbers: Integers, rate: float, generator: np.random.Generator) -> Iterator[Floats]:
-    """Yield arrays of (resampled rate - rate) / (its standard error)."""
-    n_blocks, n_at_once = int(numbers.sum()), max(1, MAX_DRAWS // len(numbers))
-    errors, lengths = pairs.astype(np.float64).T
+def _resample(pair: Integers, generator: np.random.Generator) -> tuple[float, float, Floats, Floats]:
+    """Return rate and standard error of errors and lengths `(n_blocks, 2)`, and those of every resample."""
+    distinct, numbers = _distinct(pair)
+    n_blocks, total = len(pair), int(pair[:, 1].sum())
+    rate, error = float(pair[:, 0].sum() / total), _standard_error(distinct, numbers)
+    if error < TINY:  # all blocks alike, as when there are no errors: what so many words could have hidden
+        error = (1 - (ALPHA / 2) ** (1 / total)) / NORMAL.inv_cdf(1 - ALPHA / 2)
+        normal = np.array([NORMAL.inv_cdf((rank + 0.5) / N_RESAMPLES) for rank in range(N_RESAMPLES)])
+        return rate, error, rate + error * generator.permutation(normal), np.full(N_RESAMPLES, error)
+    errors, lengths = distinct.astype(np.float64).T
     moments = np.stack([errors, lengths, errors * errors, errors * lengths, lengths * lengths], axis=1)
-    for n_done in range(0, N_RESAMPLES, n_at_once):
-        draws = generator.multinomial(n_blocks, numbers / n_blocks, size=min(n_at_once, N_RESAMPLES - n_done))
-        e, n, ee, en, nn = (draws @ moments)[draws @ lengths > 0].T
-        rates = e / n
-        squares = np.maximum(ee - 2 * rates * en + rates**2 * nn, 0)
-        errors_of_rates = np.sqrt(squares * n_blocks / (n_blocks - 1)) / n
-        yield _divide(rates - rate, errors_of_rates)
+    n_at_once = max(1, MAX_DRAWS // len(numbers))
+    sizes = [min(n_at_once, N_RESAMPLES - start) for start in range(0, N_RESAMPLES, n_at_once)]
+    draws = (generator.multinomial(n_blocks, numbers / n_blocks, size=size) for size in sizes)
+    e, n, ee, en, nn = np.concatenate([draw @ moments for draw in draws]).T
+    n = np.where(n > 0, n, np.inf)  # a resample without words has the rate 0 and no spread
+    rates = e / n
+    squares = np.maximum(ee - 2 * rates * en + rates**2 * nn, 0)
+    return rate, error, rates, np.sqrt(squares * n_blocks / (n_blocks - 1)) / n
+
+
+def _distinct(pair: Integers) -> tuple[Integers, Integers]:
+    """Return the different rows and how often each occurs: drawing equal blocks together saves time and memory."""
+    rows, numbers = np.unique(pair, axis=0, return_counts=True)
+    return rows, numbers
 
 
 def _divide(away: Floats, error: Floats) -> Floats:
     """Divide; what has no standard error is beyond every limit, or 0 where it is not away at all."""
-    far = np.where(np.abs(away) < 1e-12, 0.0, np.copysign(np.inf, away))
-    return np.divide(away, error, out=far, where=error > 1e-12)
+    far = np.where(np.abs(away) < TINY, 0.0, np.copysign(np.inf, away))
+    return np.divide(away, error, out=far, where=error > TINY)
 
 
 def _standard_error(pairs: Integers, numbers: Integers) -> float:

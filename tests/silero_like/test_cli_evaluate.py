@@ -194,7 +194,7 @@ def utterances(path: Path, wrong: float, n: int = 60, **more: Any) -> Path:
             "text": "Good morning",
             "pred_text": "good evening" if number < wrong * n else "good morning",
             "domain": "ab"[number % 2],
-            "speaker": f"s{number % 10}",
+            "speaker": f"s{number % 14}",
             **more,
         }
         for number in range(n)
