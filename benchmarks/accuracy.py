@@ -52,9 +52,8 @@ def main() -> None:
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for name in [] if arguments.draw else arguments.systems:
         options = [*SYSTEMS[name][1], *_own_options(name, arguments.model, arguments.lm)]
-        if arguments.keep:
-            options += ["--utterances", str(arguments.keep / f"{name}.jsonl")]
-        found[name] = measure(options, arguments.manifests or english_dev_manifests())
+        kept = arguments.keep / f"{name}.jsonl" if arguments.keep else None
+        found[name] = measure(options, arguments.manifests or english_dev_manifests(), kept)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(_in_order(found), indent=1, ensure_ascii=False) + "\n")
     table = format_table(found)
@@ -69,11 +68,12 @@ def english_dev_manifests() -> list[Path]:
     return sorted(path for path in corpus.glob("*.dev.jsonl") if not path.name.startswith("commonvoice_zh"))
 
 
-def measure(options: Sequence[str], manifests: Sequence[Path]) -> dict[str, Any]:
+def measure(options: Sequence[str], manifests: Sequence[Path], transcripts_path: Path | None) -> dict[str, Any]:
     """Run `evaluate` and return its JSON, with the machine in place of the speakers' figures."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.json"
+        out, transcripts = Path(folder) / "out.json", transcripts_path or Path(folder) / "transcripts.jsonl"
         command = [*CLI, "evaluate", *map(str, manifests), *options, "--alike", "--json", str(out)]
+        command += ["--utterances", str(transcripts)]
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         figures: dict[str, Any] = json.loads(out.read_text())
     kept = ("model", "normalizer", "decoder", "domains", "macro", "micro", "worst", "audio_s_per_core_s", "difficulty")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,6 +138,23 @@ def test_time_of_commands_counts_too() -> None:
     before = core_seconds()
     subprocess.run([sys.executable, "-c", "sum(range(10**6))"], check=True)
     assert core_seconds() > before
+
+
+def test_a_page_links_the_recordings_or_holds_them(manifest: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    rows[1] |= {"audio_filepath": "one.wav", "offset": 0.25, "duration": 0.5}
+    write(manifest, rows)
+    theirs = [{"offset": 0.0, **row, "pred_text": "call me"} for row in rows]
+    command = ["evaluate", manifest, "--hypotheses", write(tmp_path / "theirs.jsonl", theirs)]
+    pages = [tmp_path / "pages" / "linked.html", tmp_path / "held.html"]
+    assert run(*command, "--html", pages[0]).exit_code == 0
+    assert run(*command, "--html", pages[1], "--embed-audio").exit_code == 0
+    linked, held = (page.read_text(encoding="utf-8") for page in pages)
+    assert '"audio":"../one.wav"' in linked
+    assert '"audio":"../one.wav#t=0.25,0.75"' in linked
+    sounds = re.findall('"audio":"data:audio/ogg;base64,([^"]+)"', held)
+    seconds = [soundfile.info(io.BytesIO(base64.b64decode(sound))).duration for sound in sounds]
+    assert seconds == pytest.approx([1.0, 0.5, 1.0, 1.0], abs=0.05)  # Opus has packets of 20 ms
 
 
 @pytest.mark.parametrize("peer", ["pocketsphinx", "moonshine-tiny"])
