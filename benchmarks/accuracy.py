@@ -74,7 +74,10 @@ def measure(options: Sequence[str], manifests: Sequence[Path], transcripts_path:
         out, transcripts = Path(folder) / "out.json", transcripts_path or Path(folder) / "transcripts.jsonl"
         command = [*CLI, "evaluate", *map(str, manifests), *options, "--alike", "--json", str(out)]
         command += ["--utterances", str(transcripts)]
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        code = subprocess.run(command, stdout=subprocess.DEVNULL, check=False, env=environment).returncode
+        if code not in (0, 1):  # 1: some utterances failed, were told, and count as empty
+            raise SystemExit(f"evaluate ended with code {code}")
         figures: dict[str, Any] = json.loads(out.read_text())
     kept = ("model", "normalizer", "decoder", "domains", "macro", "micro", "worst", "audio_s_per_core_s", "difficulty")
     hashes = figures["provenance"]["manifests_sha256"]

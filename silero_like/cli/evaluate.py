@@ -117,18 +117,19 @@ def evaluate(
     if sum(option is not None for option in (model, hypotheses_path, command_line, peer)) > 1:
         raise click.UsageError("give one of --model, --hypotheses, --command and --peer")
     batch = Batch(context)
-    config, tokens, system = None, None, None
     own = partial(load_recognizer, model, decoder, beam_width, lm, hotwords_path)
-    if not hypotheses_path:
-        config, tokens, system = open_system(own, command_line, peer)
+    config, tokens, system = (None, None, None) if hypotheses_path else open_system(own, command_line, peer)
     utterances, lang, hashes = read_utterances(manifests, config.lang if config else lang, batch)
     check_domains((*unseen, *noisy), {utterance.domain for utterance in utterances}, "--unseen and --noisy")
     rule = text_rule(lang, alike)
+    keywords = read_keywords(keywords_path, rule) if keywords_path else []
     n_rows = len(utterances) + batch.n_failed
+    pairs: list[tuple[Utterance, Scored]] = []
+    speed = None
     if system:
         pairs, speed = recognise(system, utterances, batch)
-    else:
-        pairs, speed = read_texts(utterances, hypotheses_path, batch), None
+    elif hypotheses_path:
+        pairs = read_texts(utterances, hypotheses_path, batch)
     if not pairs:
         batch.fail("nothing to evaluate: no usable row in the manifests")
         batch.finish(1, "rows")
@@ -145,7 +146,7 @@ def evaluate(
         noisy=noisy,
         known_words=known_words(training_data, rule),
         tokens=tokens,
-        keywords=read_keywords(keywords_path, rule) if keywords_path else [],
+        keywords=keywords,
         provenance=provenance(dict(zip(manifests, hashes, strict=True)), model, is_own=config is not None),
     )
     _print(study, details)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from silero_like.cli.batch import Batch
+from silero_like.cli.batch import Batch, unexpected
 from silero_like.cli.evaluate_inputs import TextRule, match_file, name_of
 from silero_like.cli.evaluate_systems import PEERS, Command, OwnModel, Recognised, System, core_seconds
 from silero_like.errors import AudioError, SileroLikeError
@@ -59,8 +59,9 @@ def recognise(
             recognised = system.transcribe(waveform)
         except AudioError:
             raise
-        except (SileroLikeError, OSError) as error:
-            batch.fail(f"{name_of(utterance)}: {error}; it counts as an empty transcript")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the recording was good and the system failed on it
+            problem = str(error) if isinstance(error, SileroLikeError) else unexpected(error)
+            batch.fail(f"{name_of(utterance)}: {problem}; it counts as an empty transcript")
             recognised = Recognised("")
         core_s += core_seconds() - start_s
         sound = describe_sound(waveform, SAMPLE_RATE)
@@ -76,8 +77,8 @@ def recognise(
     return pairs, sum(score.duration_s for _, score in pairs) / max(core_s, 1e-9)
 
 
-def read_texts(utterances: Sequence[Utterance], path: Path | None, batch: Batch) -> list[tuple[Utterance, Scored]]:
-    assert path is not None
+def read_texts(utterances: Sequence[Utterance], path: Path, batch: Batch) -> list[tuple[Utterance, Scored]]:
+    """Give every utterance its text from a file of transcripts."""
     texts = match_file(path, utterances, batch)
     return [(utterance, _scored(utterance, text)) for utterance, text in zip(utterances, texts, strict=True)]
 
