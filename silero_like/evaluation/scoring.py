@@ -247,20 +247,8 @@ def _interval(
 
 def format_table(evaluation: Evaluation) -> str:
     """Render the domains as text for a terminal; rates are fractions, S, I and D are word edits."""
-    header = (
-        "domain",
-        "utterances",
-        "minutes",
-        "words",
-        "WER",
-        "95 % interval",
-        "CER",
-        "S",
-        "I",
-        "D",
-        "empty",
-        "balance",
-    )
+    counts = ("utterances", "minutes", "words")
+    header = ("domain", *counts, "WER", "95 % interval", "CER", "S", "I", "D", "empty", "balance")
     rows = [header, *(_cells(name, score) for name, score in evaluation.domains.items())]
     macro = evaluation.macro
     low_high = _range(evaluation.macro_ci95["wer"], evaluation.micro.ci95_by)
