@@ -193,7 +193,7 @@ class LoopConfig:
     threads: int = 0
     """Compute threads per process; 0 leaves PyTorch's default."""
     compile: bool = False
-    """Compile the encoder with torch.compile (needs a C++ compiler on a CPU)."""
+    """Compile the encoder with torch.compile; refused on a CPU, and not tried on a GPU yet."""
     blank_warning_steps: int = 1000
     """Steps of nothing but blanks after which the log says what to try."""
     timeout_s: float = 600.0

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from data.augment import Augmentation, spec_augment
+from silero_like.errors import ConfigError
 from silero_like.model.encoder import ModelOutput, Recognizer
 from train.batches import Batch
 
@@ -40,6 +41,10 @@ class Objective(nn.Module):
         consistency_weight: float = 0.0,
     ) -> None:
         super().__init__()
+        if compiled and next(model.parameters()).device.type == "cpu":
+            raise ConfigError(  # PyTorch 2.13 fails on its convolutions when the length of a batch changes
+                "loop.compile works on a GPU only: set loop.compile=false"
+            )
         self.model = model
         self.encode = torch.compile(model.encode, dynamic=True) if compiled else model.encode
         self.inner_weight, self.consistency_weight = inner_weight, consistency_weight

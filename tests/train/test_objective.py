@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from data.augment import AugmentConfig, resolve
+from silero_like.errors import ConfigError
 from silero_like.model.config import preset
 from silero_like.model.encoder import Recognizer
 from train.memory import made_up_batch
@@ -69,3 +70,10 @@ def test_the_greedy_path_is_that_of_one_copy() -> None:
     batch = made_up_batch(which.model, n_utterances=3, duration_s=1.0)
     learned = which(batch, np.random.default_rng(0))
     assert learned.labels.shape == (3, int(learned.lengths.max())) and learned.lengths.shape == (3,)
+
+
+def test_compiling_is_refused_on_a_cpu() -> None:
+    model = Recognizer(preset("tiny", n_labels=9, width=32, n_conv_blocks=1, n_attention_blocks=1))
+    augmentation = resolve(AugmentConfig(strength=0))
+    with pytest.raises(ConfigError, match=r"loop\.compile works on a GPU only"):
+        Objective(model, inner_weight=0.3, precision="fp32", augmentation=augmentation, compiled=True)
