@@ -14,6 +14,8 @@ from torch import Tensor
 
 from silero_like.errors import ConfigError, SileroLikeError
 
+SAME = "start all of them with one recipe, the same data and one output_dir on a shared disk"
+
 
 class Group:
     """Rank, world size and device of this process; NCCL on GPUs, gloo on CPUs.

@@ -11,21 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import platform
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from torch import Tensor
 
-import silero_like
 from silero_like.errors import ConfigError, SileroLikeError
 from silero_like.model.encoder import Recognizer
 from train.batches import Batch
@@ -39,36 +33,24 @@ from train.checkpoint import (
     write_checkpoint,
 )
 from train.config import Recipe
-from train.dataset import Dataset, digest, feature_samples, load_dataset
-from train.distributed import Group
+from train.dataset import digest
+from train.distributed import SAME, Group
 from train.evaluation import evaluate_model, format_examples
 from train.feed import Feed
 from train.finish import finish
+from train.interruptions import plain_disk_errors, stop_signals
 from train.memory import estimate_memory, keep_freed_memory
-from train.objective import Learned, Objective
-from train.start import make_model, parameter_groups, read_source, resume_model
+from train.objective import Learned, Objective, joined
+from train.start import load_data_and_model, parameter_groups, provenance
 from train.telemetry import BLANK_ADVICE, Telemetry, Timers
 
 MAX_DEAF_STEPS = 20  # steps in a row without any audio, after which the disk must have gone
-SAME = "start all of them with one recipe, the same data and one output_dir on a shared disk"
-
-
-@contextmanager
-def _plain_disk_errors() -> Iterator[None]:
-    """Say in one line what cannot be read or written."""
-    try:
-        yield
-    except OSError as error:
-        raise SileroLikeError(
-            f"{error.filename or 'a file of the run'}: {error.strerror}: once that is mended, the same command goes on "
-            "from the last checkpoint"
-        ) from error
 
 
 class Trainer:
     """A run: its model, optimizer, data and position."""
 
-    @_plain_disk_errors()
+    @plain_disk_errors()
     def __init__(self, recipe: Recipe, *, command: str = "") -> None:
         keep_freed_memory()
         self.recipe, self.command = recipe, command
@@ -83,7 +65,7 @@ class Trainer:
             SAME, recipe=digest(repr(recipe).encode())[:8], last_step=checkpoint and checkpoint.progress.step
         )
         self.telemetry = Telemetry(self.output_dir, active=self.group.rank == 0, tensorboard=recipe.loop.tensorboard)
-        self.data, self.model = self._data_and_model(checkpoint)
+        self.data, self.model = load_data_and_model(recipe, self.group, checkpoint)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.groups = parameter_groups(self.model, recipe.optimizer, recipe.finetune)
         self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
@@ -105,14 +87,14 @@ class Trainer:
         if checkpoint:
             self._restore(checkpoint)
 
-    @_plain_disk_errors()
+    @plain_disk_errors()
     def run(self) -> None:
         """Train until `total_steps`, logging, evaluating and writing checkpoints on the way."""
         self._announce()
         loop, total = self.recipe.loop, self.recipe.optimizer.total_steps
         if self.recipe.finetune.init and self.progress.step == 0:
             self._evaluate()
-        with _stop_signal() as stopped, closing(self.feed.batches(self.progress.step)) as batches:
+        with stop_signals() as stopped, closing(self.feed.batches(self.progress.step)) as batches:
             stop = False
             while self.progress.step < total and not stop:
                 started = time.perf_counter()
@@ -167,7 +149,7 @@ class Trainer:
             generator = np.random.default_rng((seed, step, rank))
             try:
                 parts = [self._piece(piece, piece.n_labels / max(1, batch.n_labels), generator) for piece in pieces]
-                return _joined(parts), len(pieces) > 1
+                return joined(parts), len(pieces) > 1
             except torch.OutOfMemoryError as error:
                 self.optimizer.zero_grad(set_to_none=True)
                 if all(len(piece.lengths) == 1 for piece in pieces):
@@ -326,7 +308,7 @@ class Trainer:
             tokenizer=self.data.tokenizer_model,
             model_config=self.model.config.to_dict(),
             recipe=dataclasses.asdict(self.recipe),
-            provenance=self._provenance(),
+            provenance=provenance(self.recipe, self.data, self.group, self.command),
             progress=self.progress,
             scaler=self.scaler.state_dict(),
             metrics=self.metrics,
@@ -342,55 +324,6 @@ class Trainer:
                 f"warning: step {self.progress.step}: cannot write {self.output_dir / name}: {error.strerror}; the "
                 "checkpoint before it is whole, and the run goes on: make room before it ends"
             )
-
-    def _provenance(self) -> dict[str, Any]:
-        return {
-            "command": self.command,
-            "seed": self.recipe.seed,
-            "world_size": self.group.world_size,
-            "device": str(self.group.device),
-            "threads": torch.get_num_threads(),
-            "hours": {domain: round(hours, 3) for domain, hours in self.data.hours.items()},
-            "manifests_sha256": self.data.hashes,
-            "left_out": self.data.left_out,
-            "normalizer": self.data.normalizer.label,
-            "lang": self.recipe.data.lang,
-            "versions": {
-                "silero_like": silero_like.__version__,
-                "torch": torch.__version__,
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-            },
-        }
-
-    def _data_and_model(self, checkpoint: Checkpoint | None) -> tuple[Dataset, Recognizer]:
-        """Read data and make the model: fresh, that of the checkpoint, or from the one to fine-tune."""
-        finetune = self.recipe.finetune
-        source = read_source(finetune.init) if finetune.init and not checkpoint else None
-        kept = checkpoint or (source if finetune.vocabulary == "keep" else None)
-        data = self._load_data(kept.tokenizer if kept else None)
-        facts = repr((data.hashes, len(data.examples))).encode()
-        self.group.agree(SAME, training_data=digest(facts + data.tokenizer_model)[:8])
-        if checkpoint:
-            return data, resume_model(self.recipe, data.tokenizer, checkpoint).to(self.group.device)
-        model = make_model(self.recipe, data.tokenizer, source)
-        if not source:
-            model.frontend.fit(torch.from_numpy(w) for w in feature_samples(data.examples, self.recipe.seed))
-        model.to(self.group.device)
-        self.group.broadcast(model.state_dict().values())
-        return data, model
-
-    def _load_data(self, known: bytes | None) -> Dataset:
-        """Rank 0 trains the tokenizer; the others wait and read it."""
-        path = self.output_dir / "tokenizer.model"
-        if known is None and self.group.rank > 0:
-            self.group.barrier()
-            return load_dataset(self.recipe, path.read_bytes(), work_dir=self.output_dir)
-        data = load_dataset(self.recipe, known, work_dir=self.output_dir)
-        if known is None:
-            path.write_bytes(data.tokenizer_model)
-            self.group.barrier()
-        return data
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         step, total_steps = checkpoint.progress.step, self.recipe.optimizer.total_steps
@@ -457,34 +390,3 @@ def dev_scalars(metrics: dict[str, Any]) -> dict[str, float | None]:
     """Flatten an evaluation to the numbers that are worth a curve."""
     rates = {f"dev/{name}": values["cer"] for name, values in metrics["domains"].items()}
     return {**rates, "dev/micro": metrics["micro"]["cer"], "dev/macro": metrics["macro"]["cer"]}
-
-
-@contextmanager
-def _stop_signal() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT in the list it gives; a second SIGINT interrupts as usual."""
-    received: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        if number in received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _joined(parts: list[Learned]) -> Learned:
-    """Put the pieces of a batch together again."""
-    if len(parts) == 1:
-        return parts[0]
-    n_frames = max(part.labels.shape[1] for part in parts)
-    labels = [torch.nn.functional.pad(part.labels, (0, n_frames - part.labels.shape[1])) for part in parts]
-    loss: Tensor = torch.stack([part.loss for part in parts]).sum()
-    return Learned(loss, torch.cat(labels), torch.cat([part.lengths for part in parts]))

@@ -1,17 +1,20 @@
-"""What a run begins from: a fresh model, or the weights of a bundle or checkpoint, and which of them learn how fast."""
+"""What a run begins from: its data; a fresh model, or the weights of a bundle or checkpoint; which of them learn."""
 
 from __future__ import annotations
 
 import dataclasses
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import silero_like
 from data.text import get_normalizer
 from silero_like.bundle import load_bundle
 from silero_like.errors import ConfigError
@@ -20,6 +23,8 @@ from silero_like.model.encoder import Recognizer
 from silero_like.tokenizer import Tokenizer
 from train.checkpoint import Checkpoint, read_checkpoint
 from train.config import ArchitectureConfig, FinetuneConfig, OptimizerConfig, Recipe
+from train.dataset import Dataset, digest, feature_samples, load_dataset
+from train.distributed import SAME, Group
 
 HEADS = ("head.1.", "inner_head.1.")
 BEGINNING = ("init", "vocabulary", "drop_conv_blocks", "drop_attention_blocks")  # of `finetune`: done once
@@ -34,6 +39,46 @@ class Source:
     tokenizer: bytes
     normalizer: str
     """Label of the text normaliser that it was trained with."""
+
+
+def load_data_and_model(recipe: Recipe, group: Group, checkpoint: Checkpoint | None) -> tuple[Dataset, Recognizer]:
+    """Read data and make the model: fresh, that of the checkpoint, or from the one to fine-tune."""
+    finetune = recipe.finetune
+    source = read_source(finetune.init) if finetune.init and not checkpoint else None
+    kept = checkpoint or (source if finetune.vocabulary == "keep" else None)
+    data = _load_data(recipe, group, kept.tokenizer if kept else None)
+    facts = repr((data.hashes, len(data.examples))).encode()
+    group.agree(SAME, training_data=digest(facts + data.tokenizer_model)[:8])
+    if checkpoint:
+        return data, resume_model(recipe, data.tokenizer, checkpoint).to(group.device)
+    model = make_model(recipe, data.tokenizer, source)
+    if not source:
+        model.frontend.fit(torch.from_numpy(w) for w in feature_samples(data.examples, recipe.seed))
+    model.to(group.device)
+    group.broadcast(model.state_dict().values())
+    return data, model
+
+
+def provenance(recipe: Recipe, data: Dataset, group: Group, command: str) -> dict[str, Any]:
+    """Return what a checkpoint tells of its origin."""
+    return {
+        "command": command,
+        "seed": recipe.seed,
+        "world_size": group.world_size,
+        "device": str(group.device),
+        "threads": torch.get_num_threads(),
+        "hours": {domain: round(hours, 3) for domain, hours in data.hours.items()},
+        "manifests_sha256": data.hashes,
+        "left_out": data.left_out,
+        "normalizer": data.normalizer.label,
+        "lang": recipe.data.lang,
+        "versions": {
+            "silero_like": silero_like.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
 
 
 def read_source(init: str) -> Source:
@@ -149,6 +194,20 @@ def layers_above(name: str, config: ModelConfig) -> int:
     if layer == "conv_blocks":
         return n_attention + n_conv - int(rest.split(".")[0])
     return n_attention + n_conv + 1
+
+
+def _load_data(recipe: Recipe, group: Group, known: bytes | None) -> Dataset:
+    """Rank 0 trains the tokenizer; the others wait and read it."""
+    output_dir = Path(recipe.output_dir)
+    path = output_dir / "tokenizer.model"
+    if known is None and group.rank > 0:
+        group.barrier()
+        return load_dataset(recipe, path.read_bytes(), work_dir=output_dir)
+    data = load_dataset(recipe, known, work_dir=output_dir)
+    if known is None:
+        path.write_bytes(data.tokenizer_model)
+        group.barrier()
+    return data
 
 
 def _lies_in(name: str, prefixes: Sequence[str]) -> bool:
