@@ -107,9 +107,9 @@ def test_a_split_batch_gives_the_loss_and_gradient_of_the_whole(
     for row, length in enumerate(whole.lengths):
         assert torch.equal(parts.labels[row, :length], whole.labels[row, :length])
     assert torch.equal(parts.lengths, whole.lengths)
-    largest = max(float(gradient.abs().max()) for gradient in gradients.values())
-    for name, gradient in gradients.items():  # float32: a few roundings of the largest gradient
-        assert torch.allclose(one.parameters[name].grad, gradient, rtol=1e-4, atol=1e-6 * largest), name  # type: ignore[arg-type]
+    for name, gradient in gradients.items():  # float32, thousands of terms summed in another order: up to 7e-6 was seen
+        difference = one.parameters[name].grad - gradient  # type: ignore[operator]
+        assert float(difference.norm()) <= 3e-5 * float(gradient.norm()), name
 
 
 def test_running_out_of_memory_lowers_the_budget_once_and_says_so_once(
