@@ -58,6 +58,10 @@ def _bundle_lines(path: str | None) -> Iterator[str]:
     yield _line("language", f"{config.lang}, normaliser {config.normalizer}")
     yield _line("labels", f"{config.n_labels}, one frame per {1000 * config.frame_s:g} ms")
     yield from _cost_lines(config.model)
+    if bundle.lm_path:
+        settings = ", ".join(f"{key} {value:g}" for key, value in bundle.decoder.items())
+        size_mb = bundle.lm_path.stat().st_size / 1e6
+        yield _line("language model", f"{bundle.lm_path.name} ({size_mb:.1f} MB){settings and '; ' + settings}")
     yield "training"
     yield from _nested(config.training, "  ")
     yield from _rates(config.metrics)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
+from silero_like.bundle import KENLM_MAGIC, set_language_model
 from silero_like.cli import COMMANDS, main
 from silero_like.reference import make_reference
 
@@ -415,6 +417,14 @@ def test_info_of_a_bundle(stand_in: StandIn) -> None:
     assert result.exit_code == 0
     assert "stand-in (preset tiny)" in result.stdout
     assert "normaliser en-1" in result.stdout
+
+
+def test_info_of_a_bundle_with_a_language_model(stand_in: StandIn, tmp_path: Path) -> None:
+    (tmp_path / "words.bin").write_bytes(KENLM_MAGIC + b" format version 5\n\0")
+    shutil.copytree(stand_in.path, tmp_path / "model")
+    set_language_model(tmp_path / "model", tmp_path / "words.bin", {"alpha": 0.5, "beam_width": 50})
+    assert "language model   lm.bin (0.0 MB); alpha 0.5, beam_width 50" in run("info", tmp_path / "model").stdout
+    assert "language model" not in run("info", stand_in.path).stdout
 
 
 def test_info_of_the_bundled_model(bundled_model: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 import torch
 import yaml
 
+from silero_like.bundle import KENLM_MAGIC, load_bundle, set_language_model
 from silero_like.errors import ConfigError
 from silero_like.model.config import from_dict, preset
 from silero_like.model.encoder import Recognizer
 from train.bundling import bundle_arguments
-from train.checkpoint import Checkpoint, read_checkpoint
+from train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from train.config import Recipe, load_recipe
 from train.finish import write_bundle
 from train.loop import Trainer, learning_rate
@@ -170,6 +172,23 @@ def test_a_run_that_made_nothing_better_leaves_the_model_it_began_from(
     assert line.endswith(
         "bundle, the weights of step 0: no evaluation was better than the model that the run began from"
     )
+
+
+def test_the_language_model_of_the_source_goes_with_the_bundle(
+    source_path: Path, tmp_path: Path, bundled_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "words.bin").write_bytes(KENLM_MAGIC + b" format version 5\n\0")
+    shutil.copytree(bundled_model, tmp_path / "init")
+    set_language_model(tmp_path / "init", tmp_path / "words.bin", {"alpha": 0.5})
+    checkpoint = read_checkpoint(source_path)
+    checkpoint.recipe["finetune"]["init"] = str(tmp_path / "init")
+    (tmp_path / "run").mkdir()
+    write_checkpoint(tmp_path / "run" / "best.safetensors", checkpoint)
+    monkeypatch.setattr("silero_like.export.export_bundle", lambda path, **_: shutil.copytree(bundled_model, path))
+    assert "with the language model of" in write_bundle(tmp_path / "run")
+    bundle = load_bundle(tmp_path / "run" / "bundle")
+    assert bundle.lm_path and bundle.lm_path.read_bytes() == (tmp_path / "words.bin").read_bytes()
+    assert bundle.decoder == {"alpha": 0.5}
 
 
 def test_it_resumes_with_the_same_bits_without_its_source(
