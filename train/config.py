@@ -91,10 +91,12 @@ class CurriculumConfig:
     """Running CER of the training batches that the curriculum holds."""
     targets: dict[str, float] = field(default_factory=dict)
     """Other targets by domain, for example 0.05 for a clean one."""
-    gain: float = 0.3
+    gain: float = 0.6
     """How fast the window moves: the part of the way that it goes in a round."""
-    narrowest: float = 0.3
-    """Smallest share of a domain that is admitted."""
+    easiest: float = 0.3
+    """Smallest share of a domain, its easiest part, that is admitted while its CER is above the target."""
+    hardest: float = 0.1
+    """Smallest share of a domain, its hardest part, that is admitted while its CER is below the target."""
     open_by: float = 0.2
     """Share of the run after which a domain that never reached its target admits everything."""
     focus: float = 1.0
@@ -105,7 +107,7 @@ class CurriculumConfig:
     def __post_init__(self) -> None:
         for name, target in {"target_cer": self.target_cer, **self.targets}.items():
             _require(0 < target < 1, f"curriculum target {name} must lie between 0 and 1, got {target}")
-        for key in ("gain", "narrowest", "open_by", "least_share"):
+        for key in ("gain", "easiest", "hardest", "open_by", "least_share"):
             _require(0 < getattr(self, key) <= 1, f"curriculum.{key} must lie in (0, 1], got {getattr(self, key)}")
         _require(self.focus >= 0, f"curriculum.focus must not be negative, got {self.focus}")
 

@@ -246,8 +246,9 @@ class Curriculum:
 
     def _ends(self, level: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return the lower and upper ends of the window at each level."""
-        left_out = np.abs(level) * (1 - self.config.narrowest)
-        return np.where(level > 0, left_out, 0.0), np.where(level < 0, 1 - left_out, 1.0)
+        low = np.maximum(level, 0.0) * (1 - self.config.hardest)
+        high = 1 + np.minimum(level, 0.0) * (1 - self.config.easiest)
+        return low, high
 
     def _lowest(self, state: DomainState, progress: float) -> float:
         """Return the level below which a domain does not go: it opens with time until its target is reached."""

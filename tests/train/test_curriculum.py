@@ -66,14 +66,14 @@ def test_a_beginner_starts_with_the_easiest_and_the_window_opens() -> None:
     def learner(number: int, index: int) -> float:
         return float(np.exp(-number / 60) + 0.15 * HARDNESS[index])
 
-    curriculum, _, windows = simulate(learner, 400, target_cer=0.10, narrowest=0.3)
+    curriculum, _, windows = simulate(learner, 400, target_cer=0.10, easiest=0.3)
     assert windows[0] == pytest.approx((0.0, 0.3), abs=0.01)
     assert windows[-1][1] == 1.0
     assert curriculum.states["calls"].reached
 
 
 def test_a_target_out_of_reach_opens_the_domain_instead_of_starving_it() -> None:
-    curriculum, cers, windows = simulate(lambda number, index: 0.6, 200, target_cer=0.10, narrowest=0.3, open_by=0.5)
+    curriculum, cers, windows = simulate(lambda number, index: 0.6, 200, target_cer=0.10, easiest=0.3, open_by=0.5)
     assert min(cers) > 0.5 and not curriculum.states["calls"].reached
     highs = [high for _, high in windows]
     assert highs[0] == pytest.approx(0.3, abs=0.01) and highs == sorted(highs)
@@ -98,7 +98,7 @@ def test_without_focus_shares_stay() -> None:
 
 def test_a_learned_domain_is_drawn_on_its_hardest_part() -> None:
     _, _, windows = simulate(lambda number, index: 0.01, 200, target_cer=0.10)
-    assert windows[-1] == pytest.approx((0.7, 1.0), abs=0.01)  # narrowest is 0.3
+    assert windows[-1] == pytest.approx((0.9, 1.0), abs=0.01)  # `hardest` is 0.1
 
 
 def test_shares_follow_the_distance_to_the_target() -> None:
@@ -127,7 +127,7 @@ def test_domains_have_their_own_targets_and_do_not_disturb_each_other() -> None:
 
 
 def test_every_domain_admits_something_at_all_times() -> None:
-    curriculum = Curriculum(CurriculumConfig(narrowest=0.01), ["a", "b", "b"], np.array([0.5, 0.1, 0.9]))
+    curriculum = Curriculum(CurriculumConfig(easiest=0.01, hardest=0.01), ["a", "b", "b"], np.array([0.5, 0.1, 0.9]))
     for level in (-1.0, 0.0, 1.0):
         curriculum.states["a"].level = curriculum.states["b"].level = level
         admitted = curriculum.admitted(0.0)
