@@ -43,8 +43,8 @@ POWER_K = (0.1, 2.0)
 EXPONENTIAL_K = (2.5, 16.0)
 NOISE = (0.003, 0.03)
 """Relative noise from one evaluation to the next; like k it is drawn uniformly in its logarithm."""
-MAX_DROP = {"cer": 0.05, "loss": 0.4}
-"""Largest further drop. Evaluation is of averaged weights, which have most of it in advance (Sandler et al., 2023)."""
+MAX_DROP = {"cer": 0.15, "loss": 0.4}
+"""Largest further drop. Evaluation is of averaged weights, which have some of it in advance (Sandler et al., 2023)."""
 N_DRAWS = 50_000
 N_KEPT = 4_000
 N_LOSS_BINS = 12
