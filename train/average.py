@@ -20,9 +20,10 @@ from silero_like.errors import ConfigError, SileroLikeError
 from silero_like.model.config import from_dict
 from silero_like.model.encoder import Recognizer
 from train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from train.config import Recipe, build
+from train.config import Recipe
 from train.dataset import load_dataset
 from train.evaluation import evaluate_model, format_examples
+from train.plain import build
 
 
 def average_checkpoints(checkpoints: Sequence[Checkpoint], *, command: str = "") -> Checkpoint:

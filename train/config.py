@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
-import types
-import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
 from data.augment import AugmentConfig
 from silero_like.errors import ConfigError
-
-Config = TypeVar("Config")
+from train.plain import build
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,13 +159,15 @@ class OptimizerConfig:
     consistency_weight: float = 0.0
     """Weight of the disagreement between two copies of each batch that SpecAugment masks differently (CR-CTC); 0.2 is
     usual. It regularises, for twice the time a step: halve `loop.batch_s` with it. 0 reads each batch once."""
+    consistency_from: float = 0.0
+    """Share of `total_steps` before the second copy is read: a model that reads nothing yet has nothing to agree on."""
 
     def __post_init__(self) -> None:
         for key in ("peak_lr", "total_steps", "clip_norm"):
             _require(getattr(self, key) > 0, f"optimizer.{key} must be positive, got {getattr(self, key)}")
         for key in ("warmup_steps", "weight_decay", "consistency_weight"):
             _require(getattr(self, key) >= 0, f"optimizer.{key} must not be negative, got {getattr(self, key)}")
-        for key in ("ema_decay", "inner_ctc_weight"):
+        for key in ("ema_decay", "inner_ctc_weight", "consistency_from"):
             _require(0 <= getattr(self, key) <= 1, f"optimizer.{key} must lie in [0, 1], got {getattr(self, key)}")
 
 
@@ -266,7 +265,7 @@ class Recipe:
         return Path(expanded)
 
 
-def load_recipe(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply `section.key=value` overrides (values are YAML).
 
     Raises:
@@ -283,44 +282,6 @@ def load_recipe(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recip
     for override in overrides:
         _apply_override(values, override)
     return build(Recipe, values, str(path))
-
-
-def build(kind: type[Config], values: Any, where: str) -> Config:
-    """Make a config dataclass from plain values, checking keys and types by name."""
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected a mapping, got {values!r}")
-    hints = typing.get_type_hints(kind)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise ConfigError(f"{where}: unknown key {unknown[0]!r}: expected one of {', '.join(hints)}")
-    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
-    for spec in fields:
-        required = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
-        if required and spec.name not in values:
-            raise ConfigError(f"{where}: missing key {spec.name!r}")
-    return kind(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return build(typing.cast(type, hint), value, where)
-    if hint is Any:
-        return value
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is list and isinstance(value, list):
-        return [_convert(arguments[0], item, where) for item in value]
-    if origin is dict and isinstance(value, dict):
-        return {str(key): _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _convert(arguments[0], value, where)
-    if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML reads 1e-3, which has no point, as text
-        except ValueError:
-            pass
-    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,3 +87,9 @@ def _load(utterance: Utterance) -> np.ndarray | None:
     except AudioError as error:
         print(f"unreadable dev audio, left out: {error}", file=sys.stderr)
         return None
+
+
+def dev_scalars(metrics: dict[str, Any]) -> dict[str, float | None]:
+    """Flatten an evaluation to the numbers that are worth a curve."""
+    rates = {f"dev/{name}": values["cer"] for name, values in metrics["domains"].items()}
+    return {**rates, "dev/micro": metrics["micro"]["cer"], "dev/macro": metrics["macro"]["cer"]}

@@ -14,7 +14,6 @@ import math
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,12 +34,13 @@ from train.checkpoint import (
 from train.config import Recipe
 from train.dataset import digest
 from train.distributed import SAME, Group
-from train.evaluation import evaluate_model, format_examples
+from train.evaluation import dev_scalars, evaluate_model, format_examples
 from train.feed import Feed
 from train.finish import finish
 from train.interruptions import plain_disk_errors, stop_signals
 from train.memory import estimate_memory, keep_freed_memory
 from train.objective import Learned, Objective, joined
+from train.schedule import consistency_weight, learning_rate
 from train.start import load_data_and_model, parameter_groups, provenance
 from train.telemetry import BLANK_ADVICE, Telemetry, Timers
 
@@ -114,6 +114,7 @@ class Trainer:
 
     def _step(self, batch: Batch, started: float, *, stop: bool = False) -> bool:
         """Take one step; return whether any process was asked to stop."""
+        self.objective.consistency_weight = consistency_weight(self.progress.step, self.recipe.optimizer)
         learned, split = self._backward(batch)
         audio_s, stops, splits, n_heard = self.group.average_gradients(
             self.parameters.values(), (batch.audio_s, float(stop), float(split), len(batch.indices))
@@ -373,20 +374,3 @@ class Trainer:
             self.telemetry.say(f"stopped at step {self.progress.step}; the same command goes on from there")
         elif self.group.rank == 0:
             finish(self.recipe, self.data, self.feed.curriculum, self.output_dir)
-
-
-def learning_rate(step: int, peak: float, warmup_steps: int, total_steps: int) -> float:
-    """Linear warm-up to `peak`, then a cosine to zero at `total_steps`.
-
-    >>> [round(learning_rate(s, 1.0, 10, 110), 3) for s in (0, 9, 60, 109)]
-    [0.1, 1.0, 0.5, 0.0]
-    """
-    if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, total_steps - warmup_steps)))
-
-
-def dev_scalars(metrics: dict[str, Any]) -> dict[str, float | None]:
-    """Flatten an evaluation to the numbers that are worth a curve."""
-    rates = {f"dev/{name}": values["cer"] for name, values in metrics["domains"].items()}
-    return {**rates, "dev/micro": metrics["micro"]["cer"], "dev/macro": metrics["macro"]["cer"]}

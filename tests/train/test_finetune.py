@@ -21,7 +21,8 @@ from train.bundling import bundle_arguments
 from train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from train.config import Recipe, load_recipe
 from train.finish import write_bundle
-from train.loop import Trainer, learning_rate
+from train.loop import Trainer
+from train.schedule import learning_rate
 
 OLD, NEW = "tones", "fresh"
 

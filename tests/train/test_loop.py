@@ -14,7 +14,8 @@ import yaml
 from silero_like.errors import ConfigError
 from train.checkpoint import Checkpoint, read_checkpoint
 from train.config import load_recipe
-from train.loop import Trainer, learning_rate
+from train.loop import Trainer
+from train.schedule import learning_rate
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -189,3 +190,17 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     rates = [learning_rate(step, 1.0, 10, 100) for step in range(100)]
     assert rates.index(max(rates)) in (9, 10)
     assert rates[-1] < 1e-3 and all(rate > 0 for rate in rates)
+
+
+def test_the_second_copy_is_read_from_its_step_on(recipe_path: Path, tmp_path: Path) -> None:
+    overrides = ("loop.checkpoint_every=4", "loop.keep_every=4", "sampling.round_batches=2")
+    plain = ("optimizer.consistency_weight=0",)
+    late = ("optimizer.consistency_weight=0.2", "optimizer.consistency_from=0.5")
+    runs = {
+        name: run(recipe_path, *overrides, *how, f"output_dir={tmp_path / name}")
+        for name, how in {"plain": plain, "late": late}.items()
+    }
+    halves = [read_checkpoint(tmp_path / name / "step-4.safetensors") for name in runs]
+    assert_same_bits(*halves)
+    with pytest.raises(AssertionError):
+        assert_same_bits(*runs.values())
