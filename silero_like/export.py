@@ -64,9 +64,7 @@ def export_bundle(
         BundleError: the folder is in use, or ONNX Runtime disagrees with torch.
     """
     target = Path(output_dir)
-    if target.exists() and any(target.iterdir()) and not (target / "checksums.json").exists():
-        raise BundleError(f"{target}: not empty and not a bundle: name a new folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    check_target(target)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         model = Recognizer(from_dict(dict(model_config))).eval()
@@ -99,10 +97,31 @@ def export_bundle(
         check_parity(model, runtime)
         (temporary / "reference.json").write_text(_json(make_reference(runtime)), encoding="utf-8")
         write_checksums(temporary)
-        _replace(temporary, target)
+        place_bundle(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def check_target(target: Path) -> None:
+    """Make the parent of a bundle's folder.
+
+    Raises:
+        BundleError: the folder is in use for something else.
+    """
+    if target.exists() and any(target.iterdir()) and not (target / "checksums.json").exists():
+        raise BundleError(f"{target}: not empty and not a bundle: name a new folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+
+
+def place_bundle(folder: Path, target: Path) -> None:
+    """Put a finished bundle in its place, and make it readable to all."""
+    folder.chmod(0o755)
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(folder, target)
 
 
 def export_onnx(model: Recognizer, path: Path, *, half_weights: bool = False) -> None:
@@ -208,12 +227,3 @@ def _round(value: Tensor) -> Tensor:
 
 def _json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-
-
-def _replace(temporary: Path, target: Path) -> None:
-    temporary.chmod(0o755)
-    for file in temporary.iterdir():
-        file.chmod(0o644)
-    if target.exists():
-        shutil.rmtree(target)
-    os.replace(temporary, target)

@@ -22,6 +22,8 @@ CPU_FLAGS = {
     "vnni": ("avx512_vnni", "avx_vnni"),
     "bf16": ("avx512_bf16", "amx_bf16"),
 }
+INT8_FAST = "products run on VNNI: int8 bundles are the faster ones"
+INT8_SLOW = "no VNNI found: int8 bundles give the same text and are smaller, but may be no faster than float"
 CPUINFO_PATH = Path("/proc/cpuinfo")
 
 
@@ -39,7 +41,9 @@ def doctor(context: click.Context) -> None:
     """
     problems: list[str] = []
     click.echo(f"python       {platform.python_version()}, {platform.platform()}")
-    click.echo(f"cpu          {_cpu()}")
+    cpu = _cpu()
+    click.echo(f"cpu          {cpu}")
+    click.echo(f"int8         {INT8_FAST if 'vnni' in cpu.split() else INT8_SLOW}")
     for line in _packages(problems):
         click.echo(line)
     click.echo(f"model        {_model(problems)}")

@@ -2,29 +2,172 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
+
+if TYPE_CHECKING:
+    from silero_like.cli.export_parity import Parity
+    from train.checkpoint import Checkpoint
+
+N_CALIBRATION = 12  # utterances of each manifest
+MANIFEST = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False))
-@click.argument("out_dir", type=click.Path(file_okay=False))
+@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("out_dir", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--half-weights", is_flag=True, help="Store weights as float16: half the size, the same speed.")
-def export(checkpoint: str, out_dir: str, half_weights: bool) -> None:
+@click.option("--quantize", type=click.Choice(["int8"]), help="Make the linear layers int8: smaller and faster.")
+@click.option(
+    "--calibrate", multiple=True, type=MANIFEST, help="Speech that sets int8 ranges. [default: the training manifests]"
+)
+@click.option(
+    "--dev", multiple=True, type=MANIFEST, help="Speech that the export is compared on. [default: the dev manifests]"
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=0.3,
+    show_default=True,
+    help="Points of CER that int8 may cost in any domain.",
+)
+@click.option("--force", is_flag=True, help="Keep an int8 bundle that loses more.")
+def export(
+    checkpoint: Path,
+    out_dir: Path,
+    half_weights: bool,
+    quantize: str | None,
+    calibrate: tuple[Path, ...],
+    dev: tuple[Path, ...],
+    tolerance: float,
+    force: bool,
+) -> None:
     """Turn CHECKPOINT into a bundle in OUT_DIR: ONNX graph, tokenizer, config, model card, checksums.
 
+    The dev manifests of its recipe, where they can be read, are recognised greedily by torch, by the float graph and by
+    the int8 graph; the table of sizes, speeds and error rates is printed and kept in the bundle as parity.json.
+
     \b
-    Example:
+    Examples:
       silero-like export runs/en-tiny/best.safetensors my-model
+      silero-like export runs/en-tiny/best.safetensors my-model --quantize int8
       silero-like transcribe --model my-model speech.flac
     """
     from silero_like.errors import MissingExtraError
 
     try:
-        from silero_like.export import export_bundle
+        from silero_like.export import check_target, export_bundle, place_bundle
         from train.bundling import bundle_arguments
         from train.checkpoint import read_checkpoint
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"export needs {error.name}: pip install 'silero_like[train]'") from error
-    path = export_bundle(out_dir, **bundle_arguments(read_checkpoint(checkpoint)), half_weights=half_weights)
-    size_mb = sum(file.stat().st_size for file in path.iterdir()) / 1e6
-    click.echo(f"{path}: {size_mb:.1f} MB", err=True)
+    check_target(out_dir)
+    state = read_checkpoint(checkpoint)
+    with tempfile.TemporaryDirectory(prefix=f".{out_dir.name}.", dir=out_dir.parent) as temporary:
+        folder = export_bundle(Path(temporary) / "float", **bundle_arguments(state), half_weights=half_weights)
+        parity = _compare(state, folder, dev or _manifests(state, "dev"))
+        if quantize:
+            speech = calibrate or _manifests(state, "train")
+            folder = _quantize(folder, Path(temporary) / "int8", speech, parity, tolerance, force=force)
+        _keep(parity, folder)
+        place_bundle(folder, out_dir)
+    size_mb = sum(file.stat().st_size for file in out_dir.iterdir()) / 1e6
+    click.echo(f"{out_dir}: {size_mb:.1f} MB", err=True)
+
+
+def _manifests(state: Checkpoint, kind: str) -> tuple[Path, ...]:
+    """Return the recipe's manifests, or none when one of them is not where the recipe says."""
+    from silero_like.errors import ConfigError
+    from train.config import Recipe
+    from train.plain import build
+
+    if "data" not in state.recipe:
+        return ()
+    try:
+        root = build(Recipe, state.recipe, "the checkpoint's recipe").root
+    except ConfigError:
+        return ()
+    paths = tuple(root / name for name in state.recipe["data"][kind])
+    return paths if all(path.is_file() for path in paths) else ()
+
+
+def _compare(state: Checkpoint, folder: Path, dev: tuple[Path, ...]) -> Parity | None:
+    """Measure torch and the float graph on dev speech, if there is any."""
+    from silero_like.bundle import load_bundle
+    from silero_like.cli.export_parity import Parity, read_speech, torch_log_probs
+    from silero_like.runtime import Runtime
+    from silero_like.tokenizer import Tokenizer
+
+    bundle = load_bundle(folder)
+    utterances = read_speech(dev, bundle.config.lang)
+    if not utterances:
+        click.echo(
+            "not compared with torch on speech: the recipe's dev manifests are not here; name some by --dev", err=True
+        )
+        return None
+    parity = Parity(utterances, bundle.config, Tokenizer(bundle.tokenizer_path))
+    size_mb = sum(tensor.numel() * tensor.element_size() for tensor in state.average.values()) / 1e6
+    parity.measure("torch", size_mb, torch_log_probs(state))
+    parity.measure("float", bundle.model_path.stat().st_size / 1e6, Runtime(bundle).log_probs)
+    return parity
+
+
+def _quantize(
+    source: Path, target: Path, manifests: tuple[Path, ...], parity: Parity | None, tolerance: float, *, force: bool
+) -> Path:
+    from silero_like.audio import load_audio
+    from silero_like.bundle import load_bundle
+    from silero_like.cli.export_parity import read_speech, worst_loss
+    from silero_like.errors import BundleError
+    from silero_like.export_int8 import quantize_bundle
+    from silero_like.quantize import MAX_LAYER_KL
+    from silero_like.runtime import Runtime
+
+    lang = load_bundle(source).config.lang
+    speech = read_speech(manifests, lang, N_CALIBRATION)
+    if not speech:
+        raise BundleError(
+            "int8 needs speech to set its ranges, and the recipe's training manifests are not here: name some by "
+            "--calibrate"
+        )
+    waveforms = [load_audio(row.audio_path, offset_s=row.offset_s, duration_s=row.duration_s) for row in speech]
+    calibration = {"manifests": [path.name for path in manifests], "utterances": len(speech)}
+    changes = quantize_bundle(source, target, waveforms, calibration)
+    click.echo(_sensitivity(changes, MAX_LAYER_KL), err=True)
+    bundle = load_bundle(target)
+    if parity:
+        after = parity.measure("int8", bundle.model_path.stat().st_size / 1e6, Runtime(bundle).log_probs)
+        points, domain = worst_loss(parity.rows[1], after)
+        if points > tolerance and not force:
+            click.echo(parity.table())
+            raise BundleError(
+                f"int8 costs {points:.2f} points of CER in {domain}, more than {tolerance:g}: nothing was written; "
+                "calibrate with more speech (--calibrate), raise --tolerance, or keep it by --force"
+            )
+    return target
+
+
+def _sensitivity(changes: dict[str, float], limit: float) -> str:
+    """Return the layers that change the log-probs most, in words."""
+    kept = [name for name, change in changes.items() if change > limit]
+    worst = sorted(changes.items(), key=lambda item: -item[1])[:5]
+    shown = ", ".join(f"{name} {change:.1e}" for name, change in worst)
+    return (
+        f"int8: {len(changes) - len(kept)} of {len(changes)} linear layers; float: {', '.join(kept) or 'none'}; "
+        f"largest changes of the log-probs, nats a frame: {shown} (all in quantization.json)"
+    )
+
+
+def _keep(parity: Parity | None, folder: Path) -> None:
+    """Print the table, and put it into the bundle."""
+    from silero_like.bundle import write_checksums
+    from silero_like.export_int8 import write_json
+
+    if parity:
+        click.echo(parity.table())
+        rows: list[dict[str, Any]] = [row.to_dict() for row in parity.rows]
+        write_json(folder / "parity.json", {"utterances": len(parity.utterances), "decoder": "greedy", "rows": rows})
+        write_checksums(folder)

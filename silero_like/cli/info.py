@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,10 @@ def _bundle_lines(path: str | None) -> Iterator[str]:
         settings = ", ".join(f"{key} {value:g}" for key, value in bundle.decoder.items())
         size_mb = bundle.lm_path.stat().st_size / 1e6
         yield _line("language model", f"{bundle.lm_path.name} ({size_mb:.1f} MB){settings and '; ' + settings}")
+    if (quantization := bundle.path / "quantization.json").is_file():
+        layers = json.loads(quantization.read_text(encoding="utf-8"))["layers"].values()
+        n_int8 = sum(layer["type"] == "int8" for layer in layers)
+        yield _line("int8", f"{n_int8} of {len(layers)} linear layers")
     yield "training"
     yield from _nested(config.training, "  ")
     yield from _rates(config.metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pty
@@ -501,6 +502,17 @@ def test_doctor_says_what_an_extra_needs(stand_in: StandIn, monkeypatch: pytest.
     result = run("doctor")
     assert result.exit_code == 0
     assert "missing av: pip install 'silero_like[video]'" in result.stdout
+
+
+@pytest.mark.parametrize(("flags", "said"), [("avx2 avx512_vnni", "the faster ones"), ("avx2", "no VNNI found")])
+def test_doctor_says_what_int8_gives_here(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, said: str
+) -> None:
+    module = importlib.import_module("silero_like.cli.doctor")
+    _with_reference(stand_in, monkeypatch)
+    (tmp_path / "cpuinfo").write_text(f"model name\t: A processor\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(module, "CPUINFO_PATH", tmp_path / "cpuinfo")
+    assert said in run("doctor").stdout
 
 
 def test_doctor_with_the_bundled_model(bundled_model: Path) -> None:
