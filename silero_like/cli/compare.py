@@ -11,6 +11,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.evaluate_inputs import TextRule, read_keywords, text_rule
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
 from silero_like.errors import SileroLikeError
 from silero_like.writers import write_atomically
 
@@ -19,15 +20,14 @@ if TYPE_CHECKING:
     from silero_like.evaluation.scoring import Evaluation
 
 Key = tuple[str, float]
-_INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("a_path", metavar="A.jsonl", type=_INPUT)
-@click.argument("b_path", metavar="B.jsonl", type=_INPUT)
+@click.argument("a_path", metavar="A.jsonl", type=INPUT_FILE)
+@click.argument("b_path", metavar="B.jsonl", type=INPUT_FILE)
 @click.option("--lang", default="en", show_default=True, help="Language, where the files name no normaliser.")
-@click.option("--keywords", "keywords_path", type=_INPUT, help="Words or phrases, one a line: counts of both systems.")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
+@click.option("--keywords", "keywords_path", type=INPUT_FILE, help="Words or phrases to count, one a line.")
+@click.option("--json", "json_path", type=OUTPUT_FILE, help="Write the figures here.")
 @click.pass_context
 def compare(
     context: click.Context, a_path: Path, b_path: Path, lang: str, keywords_path: Path | None, json_path: Path | None

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from silero_like.cli.paths import INPUT_FILE
+
 if TYPE_CHECKING:
     from silero_like.recognizer import Recognizer
 
@@ -26,7 +28,7 @@ _OPTIONS = (
     click.option(
         "--hotwords",
         "hotwords_path",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=INPUT_FILE,
         help="Words and phrases to prefer, one a line, each perhaps with a tab and its weight [default: 5].",
     ),
 )

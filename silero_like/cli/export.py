@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+
+from silero_like.cli.paths import OUTPUT_FOLDER
 
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False))
-@click.argument("out_dir", type=click.Path(file_okay=False))
+@click.argument("out_dir", type=OUTPUT_FOLDER)
 @click.option("--half-weights", is_flag=True, help="Store weights as float16: half the size, the same speed.")
-def export(checkpoint: str, out_dir: str, half_weights: bool) -> None:
+def export(checkpoint: str, out_dir: Path, half_weights: bool) -> None:
     """Turn CHECKPOINT into a bundle in OUT_DIR: ONNX graph, tokenizer, config, model card, checksums.
 
     \b

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from silero_like.cli.paths import INPUT_TEXT, OUTPUT_FILE
+
 
 @click.group()
 def tokenizer() -> None:
@@ -21,13 +23,11 @@ def tokenizer() -> None:
     metavar="INPUT...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    type=INPUT_TEXT,
 )
 @click.option("--vocab-size", type=click.IntRange(min=2), default=256, show_default=True, help="Pieces, without blank.")
 @click.option("--lang", default="en", show_default=True, help="Text normaliser: en, ru or zh.")
-@click.option(
-    "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Where tokenizer.model goes."
-)
+@click.option("--output", required=True, type=OUTPUT_FILE, help="Where tokenizer.model goes.")
 @click.pass_context
 def train(context: click.Context, inputs: tuple[Path, ...], vocab_size: int, lang: str, output: Path) -> None:
     """Train a sentencepiece BPE tokenizer on texts and manifests.
