@@ -45,10 +45,12 @@ class Batch:
             self._show("")
             yield item, result
 
-    def finish(self, n_inputs: int, what: str) -> None:
-        """End the command: with exit code 1 and a count if something failed."""
+    def finish(self, n_inputs: int | None = None, what: str = "") -> None:
+        """End the command: with exit code 1 and a count if something failed; None where not all are of one kind."""
         if self.n_failed:
-            if n_inputs > 1:
+            if n_inputs is None and self.n_failed > 1:
+                click.echo(f"{self.n_failed} problems", err=True)
+            elif n_inputs is not None and n_inputs > 1:
                 click.echo(f"{self.n_failed} of {n_inputs} {what} failed", err=True)
             click.get_current_context().exit(1)
 
