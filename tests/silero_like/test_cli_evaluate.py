@@ -248,7 +248,7 @@ def test_compare_tells_what_cannot_be_compared(tmp_path: Path) -> None:
     assert "/data/0.wav: the two files have different references" in result.stderr
     assert f"{b}:60: /data/5.wav stands in the file twice" in result.stderr
     assert f"{b}:61: expected a JSON object" in result.stderr
-    assert result.stderr.endswith("4 of 60 utterances failed\n")
+    assert result.stderr.endswith("4 problems\n")
 
 
 def test_compare_refuses_other_normalisers_and_other_sets(tmp_path: Path) -> None:
