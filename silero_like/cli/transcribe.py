@@ -68,15 +68,17 @@ def transcribe(
         batch.fail(problem)
     if recordings:
         recognizer = load_recognizer(model, decoder, beam_width, lm, hotwords_path)
-        done = batch.run(
-            recordings,
-            lambda recording: recognizer.transcribe(recording.source, channel=channel),
-            lambda recording: recording.source,
-        )
-        if output_dir:
-            path_of = dict(zip(recordings, paths, strict=True))
-            for recording, transcript in done:
+        path_of = dict(zip(recordings, paths, strict=True)) if output_dir else {}
+
+        def work(recording: Recording) -> Transcript:
+            transcript = recognizer.transcribe(recording.source, channel=channel)
+            if output_dir:
                 write_transcript(transcript, path_of[recording], format_)
+            return transcript
+
+        done = batch.run(recordings, work, lambda recording: recording.source)
+        if output_dir:
+            list(done)
         else:
             _print(done, format_, several=len(recordings) > 1)
     batch.finish(len(recordings) + len(problems), "inputs")

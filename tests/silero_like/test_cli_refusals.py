@@ -165,3 +165,103 @@ def test_a_file_that_is_no_manifest_is_told_in_one_line(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "talk.flac:1: not JSON" in result.stderr and "is this a manifest?" in result.stderr
     assert len(result.stderr.splitlines()) == 2
+
+
+# transcripts of other systems, and compare
+
+
+def test_words_of_another_recording_are_told_once(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "theirs.ctm").write_text("other 1 0.1 0.2 a\n" * 50 + "0 1 0.1 0.2 one\n")
+    result = run("evaluate", manifest, "--hypotheses", tmp_path / "theirs.ctm")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        f"Error: {tmp_path / 'theirs.ctm'}:1: other is not in the manifests (49 more such lines)",
+        f"Error: {tmp_path / 'theirs.ctm'}: no hypothesis for {tmp_path / '1.wav'}, which counts as an empty one",
+        "2 problems",
+    ]
+
+
+def test_a_line_separator_inside_a_text_ends_no_line(manifest: Path, tmp_path: Path) -> None:
+    rows = [{"audio_filepath": f"{number}.wav", "pred_text": "one\u2028two"} for number in range(2)]
+    path = tmp_path / "theirs.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    result = run("evaluate", manifest, "--hypotheses", path)
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+LINE = {"audio_filepath": "/a.wav", "text": "a b", "pred_text": "a c"}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"duration": "x"}, {"offset": "nan"}, {"domain": 5}, {"speaker": ["s"]}, {"normalizer": 5}, {"system": 7}]
+)
+def test_compare_tells_of_lines_that_it_cannot_use(wrong: dict[str, Any], tmp_path: Path) -> None:
+    good, bad = write(tmp_path / "good.jsonl", LINE), write(tmp_path / "bad.jsonl", LINE, {**LINE, **wrong})
+    result = run("compare", good, bad)
+    assert result.exit_code == 1
+    assert f"{bad}:2: expected a JSON object" in result.stderr
+    assert "micro" in result.stdout
+    (tmp_path / "nested.jsonl").write_text("[" * 100_000 + "\n" + json.dumps(LINE))
+    assert "nested.jsonl:1: expected a JSON object" in run("compare", good, tmp_path / "nested.jsonl").stderr
+
+
+@pytest.mark.parametrize("content", [JUNK, b"{\n}\n" * 50, b"", b"[1]"])
+def test_compare_refuses_another_kind_of_file_in_one_line(content: bytes, tmp_path: Path) -> None:
+    good, bad = write(tmp_path / "good.jsonl", LINE), tmp_path / "bad.json"
+    bad.write_bytes(content)
+    result = run("compare", good, bad)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert f"{bad}: no line is good" in result.stderr
+
+
+def test_compare_reads_the_keywords_before_the_work(tmp_path: Path) -> None:
+    good = write(tmp_path / "good.jsonl", LINE)
+    (tmp_path / "words.txt").write_bytes(JUNK)
+    result = run("compare", good, good, "--keywords", tmp_path / "words.txt")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cannot read the keywords" in result.stderr
+
+
+# transcribe
+
+
+def test_a_transcript_that_cannot_be_written_does_not_stop_the_batch(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "0.txt").mkdir(parents=True)
+    result = run("transcribe", tmp_path / "0.wav", tmp_path / "1.wav", "--output-dir", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"Error: {tmp_path / '0.wav'}: " in result.stderr and "Is a directory" in result.stderr
+    assert (tmp_path / "out" / "1.txt").is_file()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0.txt", "1.txt"}
+
+
+@pytest.mark.parametrize("options", [["--beam-width", "5"], ["--hotwords", "WORDS"], ["--lm", "x.bin"]])
+def test_options_of_the_beam_search_are_not_for_greedy(options: list[str], tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("one\n")
+    options = [str(words) if option == "WORDS" else option for option in options]
+    result = run("transcribe", tmp_path / "x.wav", "--decoder", "greedy", *options)
+    assert result.exit_code == 2
+    assert f"{options[0]} is for the decoder beam" in result.stderr
+
+
+def test_a_beam_width_asks_for_a_beam_search(manifest: Path, tmp_path: Path) -> None:
+    result = run("evaluate", manifest, "--beam-width", "5", "--json", tmp_path / "out.json")
+    assert result.exit_code == 0
+    assert json.loads((tmp_path / "out.json").read_text())["decoder"] == "beam"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("good\nпривет\n".encode(), "got 'привет': remove it"),
+        (JUNK, "expected UTF-8 text"),
+        (b"\n \n", "no hotword in it"),
+    ],
+)
+def test_hotwords_that_cannot_be_used_are_named(content: bytes, message: str, manifest: Path, tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_bytes(content)
+    result = run("transcribe", tmp_path / "0.wav", "--hotwords", words)
+    assert f"{words}: " in result.stderr and message in result.stderr
+    assert result.exit_code == (0 if "no hotword" in message else 1)
