@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from silero_like.cli.batch import Batch, unexpected
+from silero_like.cli.batch import Batch, describe
 from silero_like.cli.evaluate_inputs import TextRule, match_file, name_of
 from silero_like.cli.evaluate_systems import PEERS, Command, OwnModel, Recognised, System, core_seconds
-from silero_like.errors import AudioError, SileroLikeError
+from silero_like.errors import AudioError
 
 if TYPE_CHECKING:
     from data.manifest import Utterance
@@ -64,8 +64,7 @@ def recognise(
         except AudioError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the recording was good and the system failed on it
-            problem = str(error) if isinstance(error, SileroLikeError) else unexpected(error)
-            batch.fail(f"{name_of(utterance)}: {problem}; it counts as an empty transcript")
+            batch.fail(f"{name_of(utterance)}: {describe(error)}; it counts as an empty transcript")
             recognised = Recognised("")
         core_s += core_seconds() - start_s
         sound = describe_sound(waveform, SAMPLE_RATE)
