@@ -4,28 +4,21 @@ The ids take 4 bytes a word on disk. In memory are the vocabulary (about 150 byt
 dropped, about 100 bytes for each different line.
 """
 
-import gzip
-import io
-import sys
 import tempfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, cast
 
 import numpy as np
 
 from data.manifest import Utterance, read_manifest
 from data.text import get_normalizer
 from decode.words import HAN_CHARACTER, split_words
+from lm.files import DAMAGED_GZIP, open_text
 from lm.model import BOS, EOS, MAX_WORDS, SPECIAL_WORDS, Ints, LanguageModelError, blocks
 
 LINES_A_BLOCK = 10_000
-GZIP_MAGIC = b"\x1f\x8b"
-DAMAGED_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
 
 Tell = Callable[[str], None]
 """Called with a message."""
@@ -165,21 +158,6 @@ def manifest_rows(path: Path, lang: str, tell: Tell, tell_left_out: Tell | None 
     if n_other := len(manifest.utterances) - len(rows):
         (tell_left_out or tell)(f"{path}: {n_other} rows are not in {lang} and were left out")
     return rows
-
-
-@contextmanager
-def open_text(path: Path) -> Iterator[IO[str]]:
-    """Open a text, or standard input for "-", as UTF-8; gzipped or not is told by its first bytes.
-
-    Raises:
-        LanguageModelError: standard input has been read before.
-    """
-    if str(path) == "-" and sys.stdin.closed:
-        raise LanguageModelError("-: standard input can be read only once: name it once, and other inputs by file")
-    with io.BufferedReader(cast(io.RawIOBase, sys.stdin.buffer)) if str(path) == "-" else path.open("rb") as raw:
-        is_gzip = raw.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
-        with gzip.open(raw, "rt", encoding="utf-8") if is_gzip else io.TextIOWrapper(raw, encoding="utf-8") as text:
-            yield text
 
 
 class _Ids(dict[str, int]):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def _read_limit(context: click.Context, parameter: click.Parameter, limit: str | None) -> int | list[str] | None:
     """Read how many words --limit-vocab keeps, or which."""
-    from lm.corpus import open_text
+    from lm.files import open_text
 
     if limit is None or (limit.isascii() and limit.isdigit()):
         return None if limit is None else int(limit)
@@ -195,7 +195,7 @@ def _run_lmplz(
     memory_mb: int,
     progress: Progress,
 ) -> None:
-    from lm.arpa import replacing
+    from lm.files import replacing
     from lm.lmplz import run_build_binary, run_lmplz
 
     with tempfile.TemporaryDirectory(prefix="silero-like-") as folder:

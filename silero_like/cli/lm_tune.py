@@ -72,8 +72,8 @@ def read_utterances(
     import numpy as np
 
     from data.text import get_normalizer
-    from lm.arpa import replacing
     from lm.corpus import manifest_rows
+    from lm.files import replacing
     from lm.tune import Utterances
     from silero_like.audio import load_audio
     from silero_like.errors import AudioError
@@ -223,12 +223,15 @@ def tune(
       silero-like lm tune dev/*.jsonl --lm small.bin --lm large.bin --log-probs dev.npz --plot surface.png
       silero-like lm tune dev/*.jsonl --lm small.bin --model my-model --save
     """
+    from lm.binary import read_binary_counts
     from lm.perplexity import check_kenlm
     from silero_like.bundle import BUNDLED_PATH, MODEL_NAME, set_language_model
     from silero_like.recognizer import load
 
     for path in models:
         check_kenlm(path)
+        if save and not read_binary_counts(path):
+            raise click.UsageError(f"--save puts a KenLM binary into the bundle, {path} is ARPA: write a .bin of it")
     bundle_path, batch = model or BUNDLED_PATH, Batch(context)
     recognizer = load(bundle_path)
     with show_progress() as show:

@@ -332,6 +332,12 @@ def test_tune_looks_at_the_models_before_the_work(
         assert "--debug" not in done.stderr
 
 
+def test_tune_saves_binaries_only_and_says_so_before_the_work(models: list[Path]) -> None:
+    done = run("tune", SAMPLES / "manifest.jsonl", "--lm", models[0], "--save")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--save puts a KenLM binary into the bundle" in done.stderr
+
+
 def test_tune_does_not_tune_on_nothing(sample_lm: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.wav").touch()
     (tmp_path / "dev.jsonl").write_text('{"audio_filepath": "empty.wav", "duration": 1, "text": "a"}\n')
