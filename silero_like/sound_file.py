@@ -1,4 +1,4 @@
-"""Sound files as libsndfile reads them, opened so that the whole of an mp3 is decoded, and always to the same samples."""
+"""Sound files as libsndfile reads them, and mp3 so that all of it is decoded, always to the same samples."""
 
 from __future__ import annotations
 
