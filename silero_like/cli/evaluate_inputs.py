@@ -168,6 +168,8 @@ def match_file(path: Path, utterances: Sequence[Utterance], batch: Batch) -> lis
 def read_keywords(path: Path, rule: TextRule) -> list[tuple[str, ...]]:
     """Read keywords and phrases, one a line, `#` opening a comment; return their normalised words.
 
+    What stands behind a tab is left out: it is the weight in a file of hotwords.
+
     Raises:
         SileroLikeError: the file cannot be read, or holds no keyword.
     """
@@ -177,7 +179,7 @@ def read_keywords(path: Path, rule: TextRule) -> list[tuple[str, ...]]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SileroLikeError(f"{path}: cannot read the keywords ({error})") from error
-    keywords = [tuple(split_words(rule.normalizer(line.partition("#")[0]))) for line in lines]
+    keywords = [tuple(split_words(rule.normalizer(line.partition("#")[0].partition("\t")[0]))) for line in lines]
     if not any(keywords):
         raise SileroLikeError(f"{path}: expected a keyword or phrase on each line, got none")
     return list(dict.fromkeys(keyword for keyword in keywords if keyword))

@@ -174,7 +174,7 @@ def test_keywords_and_difficulty_of_a_model_of_ours(stand_in: StandIn, tmp_path:
     row["duration"] = soundfile.info(tmp_path / "a.wav").duration
     manifest = write(tmp_path / "m.jsonl", [row])
     training = write(tmp_path / "training.jsonl", [{**row, "domain": "b", "text": "one two"}])
-    (tmp_path / "words.txt").write_text("# numbers\nOne Two\nfour # lost\n")
+    (tmp_path / "words.txt").write_text("# numbers\nOne Two\t3.5\nfour # lost\n")
     out = tmp_path / "out.json"
     arguments = ("--keywords", tmp_path / "words.txt", "--training-data", training, "--json", out)
     result = run("evaluate", manifest, "--model", stand_in.path, *arguments, "--details")
