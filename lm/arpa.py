@@ -3,17 +3,15 @@
 Numbers have a fixed number of decimals, and a back-off of 0 is left out, as the format allows.
 """
 
-import gzip
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO
 
 import numpy as np
 
-from lm.corpus import DAMAGED_GZIP, Progress, no_progress, open_text
+from lm.corpus import Progress, no_progress
+from lm.files import DAMAGED_GZIP, open_text, replacing
 from lm.model import (
     MAX_ORDER,
     MAX_WORDS,
@@ -84,23 +82,6 @@ def read_arpa_counts(path: str | Path) -> list[int]:
             return _read_counts(lines)
         except (UnicodeDecodeError, *DAMAGED_GZIP) as error:
             raise lines.error(f"{NOT_ARPA}: {error}") from error
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its name only when all is written; gzipped if the name ends in .gz."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as plain:
-            if path.suffix == ".gz":  # no name and no time inside: the same model gives the same bytes
-                with gzip.GzipFile("", "wb", 6, plain, mtime=0) as packed:
-                    yield cast(BinaryIO, packed)
-            else:
-                yield plain
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class _WordPool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lm.arpa import replacing
+from lm.files import replacing
 from lm.model import WORD_BITS, WORD_MASK, Floats, Ints, LanguageModelError, Model, NGrams, blocks
 
 MAGIC = b"mmap lm http://kheafield.com/code format version 5\n\0\0"

@@ -4,28 +4,24 @@ The ids take 4 bytes a word on disk. In memory are the vocabulary (about 150 byt
 dropped, about 100 bytes for each different line.
 """
 
-import gzip
-import io
-import sys
 import tempfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, cast
 
 import numpy as np
 
 from data.manifest import Utterance, read_manifest
 from data.text import get_normalizer
 from decode.words import HAN_CHARACTER, split_words
+from lm.files import DAMAGED_GZIP, open_text
 from lm.model import BOS, EOS, MAX_WORDS, SPECIAL_WORDS, Ints, LanguageModelError, blocks
 
 LINES_A_BLOCK = 10_000
-GZIP_MAGIC = b"\x1f\x8b"
-DAMAGED_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
+
+Tell = Callable[[str], None]
+"""Called with a message."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is done, how much of it, out of how much; 0 when that is not known)."""
@@ -101,10 +97,14 @@ def corpus_text(corpus: Corpus) -> Iterator[str]:
         yield " ".join(words[tokens[tokens != BOS]]) + " "
 
 
-def normalized_texts(paths: Iterable[Path], lang: str, tell: Callable[[str], None]) -> Iterator[str]:
+def normalized_texts(paths: Iterable[Path], lang: str, tell: Tell, tell_left_out: Tell | None = None) -> Iterator[str]:
     """Yield the normalised lines of texts (plain, .gz, or "-" for standard input) and manifests (.jsonl).
 
-    Manifest rows of another language are left out; bad rows are told.
+    Args:
+        paths: the inputs.
+        lang: a language code or normaliser.
+        tell: called with each bad row of a manifest.
+        tell_left_out: called with how many rows of a manifest are of another language; `tell` when None.
 
     Raises:
         LanguageModelError: a text that is not UTF-8 or a damaged .gz file.
@@ -112,7 +112,7 @@ def normalized_texts(paths: Iterable[Path], lang: str, tell: Callable[[str], Non
     normalizer = get_normalizer(lang)
     for path in paths:
         if path.suffix == ".jsonl":
-            yield from (normalizer(row.text) for row in manifest_rows(path, normalizer.name, tell))
+            yield from (normalizer(row.text) for row in manifest_rows(path, normalizer.name, tell, tell_left_out))
         else:
             n_lines = 0
             with open_text(path) as file:
@@ -131,43 +131,33 @@ def normalized_texts(paths: Iterable[Path], lang: str, tell: Callable[[str], Non
                     ) from error
 
 
-def texts_by_domain(paths: Iterable[Path], lang: str, tell: Callable[[str], None]) -> dict[str, list[str]]:
-    """Return normalised lines, without empty ones: of manifests by domain, of texts by the file's name."""
+def texts_by_domain(
+    paths: Iterable[Path], lang: str, tell: Tell, tell_left_out: Tell | None = None
+) -> dict[str, list[str]]:
+    """Return normalised lines, without empty ones: of manifests by domain, of texts by the file's name.
+
+    Arguments and errors are those of `normalized_texts`.
+    """
     normalizer = get_normalizer(lang)
     texts: dict[str, list[str]] = {}
     for path in paths:
         if path.suffix == ".jsonl":
-            for row in manifest_rows(path, normalizer.name, tell):
+            for row in manifest_rows(path, normalizer.name, tell, tell_left_out):
                 texts.setdefault(row.domain, []).append(normalizer(row.text))
         else:
-            texts.setdefault(path.name.split(".")[0], []).extend(normalized_texts([path], lang, tell))
+            texts.setdefault(path.name.split(".")[0], []).extend(normalized_texts([path], lang, tell, tell_left_out))
     return {name: [line for line in lines if line] for name, lines in texts.items()}
 
 
-def manifest_rows(path: Path, lang: str, tell: Callable[[str], None]) -> list[Utterance]:
-    """Return a manifest's rows of a language; bad rows, and how many are of another language, are told."""
+def manifest_rows(path: Path, lang: str, tell: Tell, tell_left_out: Tell | None = None) -> list[Utterance]:
+    """Return a manifest's rows of a language; the rest of the arguments is as in `normalized_texts`."""
     manifest = read_manifest(path, check_audio=False)
     for problem in manifest.problems:
         tell(problem)
     rows = [row for row in manifest.utterances if row.lang in ("", lang)]
     if n_other := len(manifest.utterances) - len(rows):
-        tell(f"{path}: {n_other} rows are not in {lang} and were left out")
+        (tell_left_out or tell)(f"{path}: {n_other} rows are not in {lang} and were left out")
     return rows
-
-
-@contextmanager
-def open_text(path: Path) -> Iterator[IO[str]]:
-    """Open a text, or standard input for "-", as UTF-8; gzipped or not is told by its first bytes.
-
-    Raises:
-        LanguageModelError: standard input has been read before.
-    """
-    if str(path) == "-" and sys.stdin.closed:
-        raise LanguageModelError("-: standard input can be read only once: name it once, and other inputs by file")
-    with io.BufferedReader(cast(io.RawIOBase, sys.stdin.buffer)) if str(path) == "-" else path.open("rb") as raw:
-        is_gzip = raw.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
-        with gzip.open(raw, "rt", encoding="utf-8") if is_gzip else io.TextIOWrapper(raw, encoding="utf-8") as text:
-            yield text
 
 
 class _Ids(dict[str, int]):

@@ -49,7 +49,7 @@ def interpolate(models: Sequence[Model], weights: Sequence[float], *, by_context
     Raises:
         LanguageModelError: weights that do not fit.
     """
-    shares = _shares(weights, len(models))
+    shares = check_weights(weights, len(models))
     words = [*SPECIAL_WORDS, *dict.fromkeys(word for model in models for word in model.words[len(SPECIAL_WORDS) :])]
     ids = {word: number for number, word in enumerate(words)}
     parts = [_Part(model, np.array([ids[word] for word in model.words]), len(words)) for model in models]
@@ -172,7 +172,12 @@ class _Part:
         self.joint = self.joint[contexts] + self.log_probs
 
 
-def _shares(weights: Sequence[float], n_models: int) -> Floats:
+def check_weights(weights: Sequence[float], n_models: int) -> Floats:
+    """Return the weights, scaled to sum to one.
+
+    Raises:
+        LanguageModelError: not one for each model, or not at least 0, or all 0.
+    """
     shares = np.array(weights, np.float64)
     if len(shares) != n_models or (shares < 0).any() or not shares.sum() > 0 or not np.isfinite(shares).all():
         raise LanguageModelError(f"expected {n_models} weights of at least 0, got {' '.join(map(str, weights))}")

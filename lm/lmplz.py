@@ -33,7 +33,7 @@ def run_lmplz(
         LanguageModelError: lmplz is not on the PATH, or fails, with its last words.
     """
     command = [
-        _find("lmplz"),
+        find_program("lmplz"),
         "--order",
         str(order),
         "--memory",
@@ -74,14 +74,27 @@ def run_build_binary(arpa: Path, output: Path, structure: str) -> None:
         LanguageModelError: build_binary is not on the PATH, or fails, with its last words.
     """
     bits = ["-q", str(QUANTIZED_BITS), "-b", str(QUANTIZED_BITS)] if structure == "trie" else []
-    command = [_find("build_binary"), "-T", f"{tempfile.gettempdir()}/", *bits, structure, str(arpa), str(output)]
+    command = [
+        find_program("build_binary"),
+        "-T",
+        f"{tempfile.gettempdir()}/",
+        *bits,
+        structure,
+        str(arpa),
+        str(output),
+    ]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     if process.returncode:
         said = " ".join(process.stderr.strip().splitlines()[-3:])
         raise LanguageModelError(f"build_binary failed (exit code {process.returncode}): {said}")
 
 
-def _find(name: str) -> str:
+def find_program(name: str) -> str:
+    """Return the path of one of KenLM's programs.
+
+    Raises:
+        LanguageModelError: it is not on the PATH.
+    """
     path = shutil.which(name)
     if path is None:
         raise LanguageModelError(f"{name} is not on the PATH: install KenLM's programs, or leave out --estimator lmplz")

@@ -1,8 +1,5 @@
 """How well a model predicts a text: perplexity and the share of unknown words, scored by KenLM."""
 
-import gzip
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from decode.ngram import read_words, reading, unzipped
 from decode.words import split_words
-from lm.corpus import DAMAGED_GZIP, GZIP_MAGIC
 from lm.model import Floats, Ints, LanguageModelError
 
 
@@ -51,30 +48,27 @@ def load_kenlm(path: str | Path) -> Any:
     config = kenlm.Config()
     config.show_progress = False
     config.arpa_complain = kenlm.ARPALoadComplain.NONE
-    with _unpacked(Path(path)) as plain:
-        try:
-            return kenlm.Model(str(plain), config)
-        except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error.__cause__ or error).split())
-            raise LanguageModelError(f"{path}: expected ARPA or KenLM binary of order 2 or more: {reason}") from error
+    with _as_errors_of_models(), reading(path), unzipped(Path(path)) as plain:
+        return kenlm.Model(str(plain), config)
+
+
+def check_kenlm(path: str | Path) -> None:
+    """Look whether KenLM can load a model and whether its words can be read, as the beam search needs them.
+
+    Raises:
+        LanguageModelError: one of the two cannot be done.
+    """
+    load_kenlm(path)
+    with _as_errors_of_models():
+        read_words(path)
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[Path]:
-    """Give a gzipped file's content a name for a while: the wheel of `kenlm` is built without zlib."""
-    with path.open("rb") as file:
-        is_gzip = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    if not is_gzip:
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / path.stem
-        try:
-            with gzip.open(path) as packed, plain.open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked)
-        except DAMAGED_GZIP as error:
-            raise LanguageModelError(f"{path}: a damaged or truncated .gz file ({error}): get it again") from error
-        yield plain
+def _as_errors_of_models() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise LanguageModelError(str(error)) from error
 
 
 def token_scores(model: Any, lines: Iterable[str]) -> tuple[Floats, Ints]:

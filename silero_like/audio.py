@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import io
 import shutil
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import soundfile
 import soxr
 
 from silero_like.errors import AudioError, MissingExtraError
+from silero_like.sound_file import open_sound
 
 SAMPLE_RATE = 16000
 """Hz, of every waveform in this project."""
@@ -190,7 +190,7 @@ def _decoded(stream: BinaryIO, name: str, offset_s: float, duration_s: float | N
         yield from _video_blocks(stream, name, offset_s, duration_s)
         return
     try:
-        sound = _open_sound(stream)
+        sound = open_sound(stream)
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a name that ends in .raw
         if suffix not in SOUNDFILE_SUFFIXES and importlib.util.find_spec("av"):
             stream.seek(0)
@@ -200,47 +200,6 @@ def _decoded(stream: BinaryIO, name: str, offset_s: float, duration_s: float | N
         raise AudioError(f"{name}: not audio ({_reason(error)}): expected wav, flac, ogg, opus or mp3{hint}") from error
     with sound:
         yield from _sound_blocks(sound, name, offset_s, duration_s)
-
-
-class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
-    """Reads on without seeking: soundfile seeks after each read, after which mp3 decodes to other samples."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-class _EndlessFile:
-    """Claims a terabyte, for mp3: libsndfile guesses the length from the file size where no Xing header tells it.
-
-    Guessed too short, the rest would be lost. mpg123 believes it and calls a cut last frame an error, so that
-    is filled with zeros, and a cut frame header (4 bytes) left out.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._at_end = False
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at_end = whence == io.SEEK_END
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return 1 << 40 if self._at_end else self._file.tell()
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        if len(data) < size:
-            return data.ljust(size, b"\0") if size > 4 else b""
-        return data
-
-
-def _open_sound(stream: BinaryIO) -> soundfile.SoundFile:
-    sound = _ForwardSoundFile(stream)
-    if sound.format != "MP3":
-        return sound
-    sound.close()
-    stream.seek(0)
-    return _ForwardSoundFile(_EndlessFile(stream))
 
 
 def _sound_blocks(

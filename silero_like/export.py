@@ -64,16 +64,14 @@ def export_bundle(
         BundleError: the folder is in use, or ONNX Runtime disagrees with torch.
     """
     target = Path(output_dir)
-    check_target(target)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with _making(target) as folder:
         model = Recognizer(from_dict(dict(model_config))).eval()
         rounded = {key: _round(value) if half_weights else value for key, value in weights.items()}
         model.load_state_dict(rounded)
-        export_onnx(model, temporary / "model.onnx", half_weights=half_weights)
-        (temporary / "tokenizer.model").write_bytes(tokenizer_model)
+        export_onnx(model, folder / "model.onnx", half_weights=half_weights)
+        (folder / "tokenizer.model").write_bytes(tokenizer_model)
         if half_weights:
-            save_file({key: value.half() for key, value in rounded.items()}, temporary / "weights.safetensors")
+            save_file({key: value.half() for key, value in rounded.items()}, folder / "weights.safetensors")
         config = BundleConfig(
             format=BUNDLE_FORMAT,
             name=name,
@@ -90,16 +88,13 @@ def export_bundle(
             training=dict(training),
             metrics=dict(metrics),
         )
-        (temporary / "config.json").write_text(_json(dataclasses.asdict(config)), encoding="utf-8")
-        (temporary / "MODEL_CARD.md").write_text(model_card, encoding="utf-8")
-        write_checksums(temporary)
-        runtime = Runtime(load_bundle(temporary))
+        (folder / "config.json").write_text(_json(dataclasses.asdict(config)), encoding="utf-8")
+        (folder / "MODEL_CARD.md").write_text(model_card, encoding="utf-8")
+        write_checksums(folder)
+        runtime = Runtime(load_bundle(folder))
         check_parity(model, runtime)
-        (temporary / "reference.json").write_text(_json(make_reference(runtime)), encoding="utf-8")
-        write_checksums(temporary)
-        place_bundle(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        (folder / "reference.json").write_text(_json(make_reference(runtime)), encoding="utf-8")
+        write_checksums(folder)
     return target
 
 
@@ -227,3 +222,15 @@ def _round(value: Tensor) -> Tensor:
 
 def _json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+@contextmanager
+def _making(target: Path) -> Iterator[Path]:
+    """Give a folder that takes the place of `target` when all is done, and leaves nothing behind when it is not."""
+    check_target(target)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield temporary
+        place_bundle(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -5,7 +5,6 @@ The CTC blank is not a piece. It is the label after the last one, so a model of 
 """
 
 import io
-import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import sentencepiece
 
 from silero_like.errors import BundleError, ConfigError
+from silero_like.writers import write_atomically
 
 MAX_SENSIBLE_PIECES = 1000
 MODEL_TYPES = ("bpe", "unigram")
@@ -99,7 +99,7 @@ def train_tokenizer(
             stacklevel=2,
         )
     tokenizer = Tokenizer(_train(texts, vocab_size, model_type))
-    _write(Path(output_path), tokenizer.model)
+    write_atomically(Path(output_path), tokenizer.model)
     return tokenizer
 
 
@@ -166,14 +166,3 @@ def _load(model: bytes, name: str) -> sentencepiece.SentencePieceProcessor:
             "restore it or retrain it with `silero-like tokenizer train`"
         )
     return processor
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write whole or not at all: a temporary file beside it, then a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -37,8 +37,8 @@ def write_transcript(transcript: Transcript, path: Path, format: str) -> None:
     write_atomically(path, render(transcript, format) + "\n")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file through a temporary one beside it, making folders on the way.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file, text in UTF-8, through a temporary one beside it, making folders on the way.
 
     Raises:
         OSError: the file cannot be written; what stood there before stays.
@@ -46,7 +46,7 @@ def write_atomically(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from silero_like.cli.batch import unexpected
-from silero_like.errors import SileroLikeError
+from silero_like.cli.batch import describe
 
 COMMANDS = (
     "transcribe",
@@ -52,8 +51,7 @@ class _LazyGroup(click.Group):
                 traceback.print_exc()
             if isinstance(error, click.ClickException):
                 raise
-            message = str(error) if isinstance(error, SileroLikeError) else unexpected(error)
-            raise click.ClickException(message) from error
+            raise click.ClickException(describe(error)) from error
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

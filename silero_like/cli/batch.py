@@ -38,17 +38,19 @@ class Batch:
                 result = work(item)
             except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the batch goes on
                 self._show("")
-                self.fail(str(error) if isinstance(error, SileroLikeError) else f"{name(item)}: {unexpected(error)}")
+                self.fail(describe(error, name(item)))
                 if self._debug:
                     traceback.print_exc()
                 continue
             self._show("")
             yield item, result
 
-    def finish(self, n_inputs: int, what: str) -> None:
-        """End the command: with exit code 1 and a count if something failed."""
+    def finish(self, n_inputs: int | None = None, what: str = "") -> None:
+        """End the command: with exit code 1 and a count if something failed; None where not all are of one kind."""
         if self.n_failed:
-            if n_inputs > 1:
+            if n_inputs is None and self.n_failed > 1:
+                click.echo(f"{self.n_failed} problems", err=True)
+            elif n_inputs is not None and n_inputs > 1:
                 click.echo(f"{self.n_failed} of {n_inputs} {what} failed", err=True)
             click.get_current_context().exit(1)
 
@@ -57,8 +59,13 @@ class Batch:
             click.echo(f"\r\033[K{line}", nl=False, err=True)
 
 
-def unexpected(error: Exception) -> str:
-    """Describe an error that is not one of ours in one line."""
-    if isinstance(error, OSError):  # the system's word on a file or a full disk says enough
+def describe(error: Exception, name: str = "") -> str:
+    """Describe an error in one line, with the input's name unless the error is one of ours, which has it."""
+    from lm.model import LanguageModelError
+
+    if isinstance(error, SileroLikeError | LanguageModelError):
         return str(error)
-    return f"{type(error).__name__}: {error} (silero-like --debug ... shows where)"
+    lead = f"{name}: " if name else ""
+    if isinstance(error, OSError):  # the system's word on a file or a full disk says enough
+        return f"{lead}{error}"
+    return f"{lead}{type(error).__name__}: {error} (silero-like --debug ... shows where)"

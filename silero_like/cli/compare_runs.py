@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from silero_like.cli.paths import INPUT_FOLDER, OUTPUT_FILE
 from silero_like.cli.pictures import check_picture_path
 
 if TYPE_CHECKING:
@@ -19,15 +20,8 @@ X_LABELS = {"step": "step", "hours": "hours of audio seen", "minutes": "minutes 
 
 
 @click.command()
-@click.argument(
-    "folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
-)
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=check_picture_path,
-    help="Draw the curves here: OUT.png or OUT.svg.",
-)
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=INPUT_FOLDER)
+@click.option("--output", type=OUTPUT_FILE, callback=check_picture_path, help="Draw them: OUT.png or OUT.svg.")
 @click.option(
     "--metric",
     default="micro.cer",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar  # click has no public name for it
@@ -37,9 +38,9 @@ def data() -> None:
     metavar="MANIFEST...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=INPUT_FILE,
 )
-@click.argument("out_dir", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("out_dir", type=OUTPUT_FOLDER)
 @click.option("--jobs", type=click.IntRange(min=1), help="Threads that decode  [default: one a core]")
 @click.option(
     "--shard-mb",

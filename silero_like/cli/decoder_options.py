@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from silero_like.cli.paths import INPUT_FILE
+
 if TYPE_CHECKING:
     from silero_like.recognizer import Recognizer
 
@@ -17,7 +19,7 @@ _OPTIONS = (
     click.option(
         "--decoder",
         type=click.Choice(["greedy", "beam", "pyctcdecode"]),
-        help="Search [default: beam with a language model or hotwords, else greedy].",
+        help="Search [default: beam with a language model, hotwords or --beam-width, else greedy].",
     ),
     click.option("--beam-width", type=click.IntRange(min=1), help="Hypotheses kept [default: the model's, or 100]."),
     click.option(
@@ -26,7 +28,7 @@ _OPTIONS = (
     click.option(
         "--hotwords",
         "hotwords_path",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=INPUT_FILE,
         help="Words and phrases to prefer, one a line, each perhaps with a tab and its weight [default: 5].",
     ),
 )
@@ -45,15 +47,20 @@ def load_recognizer(
     """Load a model with the decoder that the options ask for.
 
     Raises:
+        click.UsageError: options of the beam search for the decoder greedy.
         SileroLikeError: as `silero_like.load`, and for a damaged file of hotwords.
     """
     from silero_like.bundle import BUNDLED_PATH, load_bundle
     from silero_like.recognizer import load
 
+    for option, value in (("--beam-width", beam_width), ("--lm", lm), ("--hotwords", hotwords_path)):
+        if decoder == "greedy" and value not in (None, "none"):
+            raise click.UsageError(f"{option} is for the decoder beam: leave it out, or --decoder greedy")
     hotwords = {}
     if hotwords_path:
         lang = load_bundle(model or BUNDLED_PATH, verify=False).config.lang
         hotwords = _read_hotwords(hotwords_path, lang)
+    decoder = decoder or ("beam" if beam_width else None)
     return load(model, decoder=decoder, lm_path=lm, beam_width=beam_width, hotwords=hotwords)
 
 
@@ -66,6 +73,14 @@ def _read_hotwords(path: Path, lang: str) -> dict[str, float]:
     normalizer = get_normalizer(lang)
     try:
         phrases = read_hotwords(path.read_text(encoding="utf-8").splitlines())
-    except ValueError as error:  # UnicodeDecodeError is one
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected UTF-8 text, a phrase a line: convert it ({error})") from error
+    except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
-    return {normalizer(phrase): weight for phrase, weight in phrases.items()}
+    written = {phrase: normalizer(phrase) for phrase in phrases}
+    for phrase, text in written.items():
+        if not text:
+            raise ConfigError(f"{path}: expected words that the model can write ({lang}), got {phrase!r}: remove it")
+    if not phrases:
+        click.echo(f"{path}: no hotword in it, so none is preferred", err=True)
+    return {text: phrases[phrase] for phrase, text in written.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,17 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.decoder_options import decoder_options, load_recognizer
-from silero_like.cli.evaluate_inputs import check_domains, read_keywords, read_utterances, text_rule
+from silero_like.cli.evaluate_inputs import (
+    check_domains,
+    check_lang,
+    check_outputs,
+    check_sources,
+    read_keywords,
+    read_training,
+    read_utterances,
+    text_rule,
+)
+from silero_like.cli.evaluate_outputs import print_study, write_outputs
 from silero_like.cli.evaluate_study import (
     known_words,
     make_study,
@@ -23,19 +32,15 @@ from silero_like.cli.evaluate_study import (
     seen_domains,
 )
 from silero_like.cli.evaluate_systems import PEERS
-from silero_like.writers import write_atomically
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
 
 if TYPE_CHECKING:
     from data.manifest import Utterance
-    from silero_like.evaluation.scoring import Evaluation, Row, Scored
-    from silero_like.evaluation.study import Study
-
-_FILE = click.Path(dir_okay=False, path_type=Path)
-_INPUT = click.Path(exists=True, dir_okay=False)
+    from silero_like.evaluation.scoring import Scored
 
 
 @click.command()
-@click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=_INPUT)
+@click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=INPUT_FILE)
 @click.option(
     "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
 )
@@ -43,7 +48,7 @@ _INPUT = click.Path(exists=True, dir_okay=False)
 @click.option(
     "--hypotheses",
     "hypotheses_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=INPUT_FILE,
     help="Score these transcripts: .jsonl, .ctm, .tsv, else Kaldi text.",
 )
 @click.option("--command", "command_line", metavar="'CMD {audio}'", help="Measure a recogniser that prints its text.")
@@ -55,7 +60,7 @@ _INPUT = click.Path(exists=True, dir_okay=False)
     "--training-data",
     metavar="MANIFEST",
     multiple=True,
-    type=_INPUT,
+    type=INPUT_FILE,
     help="What the model learned from: its domains are seen, its words known.",
 )
 @click.option("--unseen", metavar="DOMAIN", multiple=True, help="A domain that the model was not trained on.")
@@ -63,20 +68,23 @@ _INPUT = click.Path(exists=True, dir_okay=False)
 @click.option(
     "--keywords",
     "keywords_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=INPUT_FILE,
     help="Words or phrases, one a line, to count.",
 )
 @click.option("--details", is_flag=True, help="Print difficulty, gaps and what went wrong too.")
 @click.option(
-    "--utterances", "utterances_path", type=_FILE, help="Write each row's text, pred_text and counts here (JSON lines)."
+    "--utterances",
+    "utterances_path",
+    type=OUTPUT_FILE,
+    help="Write each row's texts and counts here (JSON lines).",
 )
-@click.option("--json", "json_path", type=_FILE, help="Write the evaluation here, as JSON.")
-@click.option("--html", "html_path", type=_FILE, help="Write a report here, one page that needs nothing else.")
+@click.option("--json", "json_path", type=OUTPUT_FILE, help="Write the evaluation here, as JSON.")
+@click.option("--html", "html_path", type=OUTPUT_FILE, help="Write a report here, one page that needs nothing else.")
 @click.option("--embed-audio", is_flag=True, help="Put the recordings into the page instead of linking them.")
 @click.pass_context
 def evaluate(
     context: click.Context,
-    manifests: tuple[str, ...],
+    manifests: tuple[Path, ...],
     model: str | None,
     decoder: str | None,
     beam_width: int | None,
@@ -88,7 +96,7 @@ def evaluate(
     name: str | None,
     lang: str | None,
     alike: bool,
-    training_data: tuple[str, ...],
+    training_data: tuple[Path, ...],
     unseen: tuple[str, ...],
     noisy: tuple[str, ...],
     keywords_path: Path | None,
@@ -114,16 +122,19 @@ def evaluate(
       silero-like evaluate dev.jsonl --hypotheses theirs.ctm --utterances theirs.jsonl
       silero-like evaluate dev.jsonl --command 'whisper-cli -nt -np -f {audio}' --alike
     """
-    if sum(option is not None for option in (model, hypotheses_path, command_line, peer)) > 1:
-        raise click.UsageError("give one of --model, --hypotheses, --command and --peer")
+    sources = {"--model": model, "--hypotheses": hypotheses_path, "--command": command_line, "--peer": peer}
+    search = {"--decoder": decoder, "--beam-width": beam_width, "--lm": lm, "--hotwords": hotwords_path}
+    check_sources(sources, search)
+    check_outputs({"--utterances": utterances_path, "--json": json_path, "--html": html_path}, embed_audio)
     batch = Batch(context)
     own = partial(load_recognizer, model, decoder, beam_width, lm, hotwords_path)
     config, tokens, system = (None, None, None) if hypotheses_path else open_system(own, command_line, peer)
-    utterances, lang, hashes = read_utterances(manifests, config.lang if config else lang, batch)
+    utterances, lang, hashes = read_utterances(manifests, check_lang(lang, config), batch)
+    n_rows = len(utterances) + batch.n_failed
+    training = read_training(training_data, batch)
     check_domains((*unseen, *noisy), {utterance.domain for utterance in utterances}, "--unseen and --noisy")
     rule = text_rule(lang, alike)
     keywords = read_keywords(keywords_path, rule) if keywords_path else []
-    n_rows = len(utterances) + batch.n_failed
     pairs: list[tuple[Utterance, Scored]] = []
     speed = None
     if system:
@@ -142,85 +153,21 @@ def evaluate(
     )
     study = make_study(
         evaluation,
-        seen=seen_domains(training_data, config, unseen, evaluation),
+        seen=seen_domains(training, config, unseen, evaluation),
         noisy=noisy,
-        known_words=known_words(training_data, rule),
+        known_words=known_words(training, rule),
         tokens=tokens,
         keywords=keywords,
-        provenance=provenance(dict(zip(manifests, hashes, strict=True)), model, is_own=config is not None),
+        provenance=provenance(hashes, model, is_own=config is not None),
     )
-    _print(study, details)
-    if json_path:
-        write_atomically(json_path, json.dumps(study.to_dict(), ensure_ascii=False, indent=1) + "\n")
-    if utterances_path:
-        lines = (_line(*pair, row, evaluation) for pair, row in zip(pairs, evaluation.rows, strict=True))
-        write_atomically(utterances_path, "".join(lines))
-    if html_path:
-        from silero_like.evaluation.report import render_report
-
-        sources = [_source(utterance, html_path, embed_audio) for utterance, _ in pairs]
-        write_atomically(html_path, render_report(study, sources))
-    batch.finish(max(n_rows, 1), "rows")
-
-
-def _print(study: Study, details: bool) -> None:
-    from silero_like.evaluation.breakdown import format_breakdown, format_keywords
-    from silero_like.evaluation.scoring import format_table
-    from silero_like.evaluation.study import format_study
-
-    click.echo(format_table(study.evaluation))
-    if study.evaluation.audio_s_per_core_s is not None:
-        click.echo(f"speed: {study.evaluation.audio_s_per_core_s:.0f} s of audio a core-second")
-    if details:
-        click.echo(f"\n{format_study(study)}\n\n{format_breakdown(study.breakdown)}")
-    elif study.breakdown.keywords:
-        click.echo("\n".join(["", *format_keywords(study.breakdown.keywords)]))
-
-
-def _line(utterance: Utterance, score: Scored, row: Row, evaluation: Evaluation) -> str:
-    """One line of the utterances file, with NeMo's field names; texts as they came, counts after normalisation."""
-    values = {
-        "audio_filepath": str(utterance.audio_path),
-        "offset": utterance.offset_s,
-        "duration": utterance.duration_s,
-        "domain": utterance.domain,
-        "speaker": utterance.speaker,
-        "text": score.reference,
-        "pred_text": score.hypothesis,
-        "system": evaluation.model,
-        "normalizer": evaluation.normalizer,
-        "wer": row.words.rate,
-        "cer": row.chars.rate,
-        "words": row.words.length,
-        "substitutions": row.words.substitutions,
-        "insertions": row.words.insertions,
-        "deletions": row.words.deletions,
-        "confidence": score.confidence,
-        "snr_db": score.snr_db,
-    }
-    return json.dumps(values, ensure_ascii=False) + "\n"
-
-
-def _source(utterance: Utterance, html_path: Path, embed: bool) -> str:
-    """Return where the page finds the recording: a relative link, or the recording itself."""
-    import base64
-    import io
-    import os
-    from urllib.parse import quote
-
-    if embed:
-        import soundfile
-
-        from silero_like.audio import SAMPLE_RATE, load_audio
-        from silero_like.errors import AudioError
-
-        try:
-            waveform = load_audio(utterance.audio_path, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
-        except AudioError:
-            return ""
-        buffer = io.BytesIO()
-        soundfile.write(buffer, waveform, SAMPLE_RATE, format="OGG", subtype="OPUS")
-        return "data:audio/ogg;base64," + base64.b64encode(buffer.getvalue()).decode()
-    link = quote(os.path.relpath(utterance.audio_path, html_path.parent.resolve()))
-    end_s = utterance.offset_s + utterance.duration_s
-    return f"{link}#t={utterance.offset_s:g},{end_s:g}" if utterance.offset_s else link
+    print_study(study, details)
+    write_outputs(
+        study,
+        pairs,
+        batch,
+        json_path=json_path,
+        utterances_path=utterances_path,
+        html_path=html_path,
+        embed_audio=embed_audio,
+    )
+    batch.finish(None if hypotheses_path or training_data else n_rows, "rows")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,9 @@ from silero_like.cli.batch import Batch
 from silero_like.errors import SileroLikeError
 
 if TYPE_CHECKING:
-    from data.manifest import Utterance
+    from data.manifest import Manifest, Utterance
     from data.text import Normalizer
+    from silero_like.bundle import BundleConfig
     from silero_like.evaluation.scoring import Scored
 
 
@@ -62,7 +63,60 @@ def text_rule(lang: str, alike: bool) -> TextRule:
     return rule
 
 
-def read_utterances(paths: Sequence[str], lang: str | None, batch: Batch) -> tuple[list[Utterance], str, list[str]]:
+def check_sources(sources: Mapping[str, object], search: Mapping[str, object]) -> None:
+    """Refuse two systems to measure, and options of the search for a system that is not ours; None is not given."""
+    given = [option for option, value in sources.items() if value is not None]
+    if len(given) > 1:
+        raise click.UsageError(f"give one of {', '.join(sources)}, not {' and '.join(given)}")
+    unused = [option for option, value in search.items() if value is not None]
+    if unused and given not in ([], ["--model"]):
+        raise click.UsageError(f"{unused[0]} is for models of this project: leave it out with {given[0]}")
+
+
+def check_outputs(paths: Mapping[str, Path | None], embed_audio: bool) -> None:
+    """Refuse one file for two results, and recordings for a page that is not asked for."""
+    given = [path.absolute() for path in paths.values() if path]
+    if len(set(given)) < len(given):
+        raise click.UsageError(f"expected another file for each of {', '.join(paths)}, got one twice")
+    if embed_audio and not paths["--html"]:
+        raise click.UsageError("--embed-audio is for the page: give --html, too")
+
+
+def check_lang(lang: str | None, config: BundleConfig | None) -> str | None:
+    """Return the language of the rows to read: the model's, if it is one of ours."""
+    if config and lang not in (None, config.lang):
+        raise click.UsageError(f"--lang {lang}: the model is for {config.lang}: leave --lang out")
+    return config.lang if config else lang
+
+
+def read_training(paths: Sequence[Path], batch: Batch) -> list[Utterance]:
+    """Read what a model learned from, without its recordings; bad rows are told and counted as failures.
+
+    Raises:
+        SileroLikeError: a manifest cannot be read, or there is no usable row in any.
+    """
+    from data.manifest import read_manifest
+
+    manifests = [read_manifest(path, check_audio=False) for path in paths]
+    for manifest in manifests:
+        _tell_problems(manifest, batch)
+    utterances = [utterance for manifest in manifests for utterance in manifest.utterances]
+    if paths and not utterances:
+        raise SileroLikeError(f"expected manifests of the training data, got no usable row in {paths[0]}: check it")
+    return utterances
+
+
+def _tell_problems(manifest: Manifest, batch: Batch) -> None:
+    if manifest.problems and not manifest.utterances:
+        batch.fail(f"{manifest.problems[0]} (nor is any other line a row: is this a manifest?)")
+        return
+    for problem in manifest.problems:
+        batch.fail(problem)
+
+
+def read_utterances(
+    paths: Sequence[Path], lang: str | None, batch: Batch
+) -> tuple[list[Utterance], str, dict[str, str]]:
     """Read the rows of one language; bad and repeated rows are told and counted as failures.
 
     Args:
@@ -70,7 +124,7 @@ def read_utterances(paths: Sequence[str], lang: str | None, batch: Batch) -> tup
         lang: a language code; the rows' own when None.
 
     Returns:
-        the rows, their language, and the SHA-256 of every manifest.
+        the rows, their language, and the SHA-256 of every manifest by its name.
 
     Raises:
         SileroLikeError: a manifest cannot be read, or `lang` is None and the rows name no language or several.
@@ -83,9 +137,9 @@ def read_utterances(paths: Sequence[str], lang: str | None, batch: Batch) -> tup
         raise SileroLikeError(f"expected rows of one language, got {sorted(langs) or 'no lang'}: give --lang")
     lang = lang or langs.pop()
     utterances: dict[tuple[Path, float], Utterance] = {}
-    for path, manifest in zip(paths, manifests, strict=True):
-        for problem in manifest.problems:
-            batch.fail(problem)
+    for manifest in manifests:
+        path = manifest.path
+        _tell_problems(manifest, batch)
         usable = [utterance for utterance in manifest.utterances if utterance.lang in ("", lang)]
         if n_other := len(manifest.utterances) - len(usable):
             click.echo(f"{path}: {n_other} rows are not in {lang} and were left out", err=True)
@@ -94,7 +148,7 @@ def read_utterances(paths: Sequence[str], lang: str | None, batch: Batch) -> tup
         for utterance in usable:
             if utterances.setdefault((utterance.audio_path, utterance.offset_s), utterance) is not utterance:
                 batch.fail(f"{path}: {name_of(utterance)} is in an earlier manifest too and counts once")
-    return list(utterances.values()), lang, [manifest.sha256 for manifest in manifests]
+    return list(utterances.values()), lang, {str(manifest.path): manifest.sha256 for manifest in manifests}
 
 
 def match_file(path: Path, utterances: Sequence[Utterance], batch: Batch) -> list[str]:
@@ -114,6 +168,8 @@ def match_file(path: Path, utterances: Sequence[Utterance], batch: Batch) -> lis
 def read_keywords(path: Path, rule: TextRule) -> list[tuple[str, ...]]:
     """Read keywords and phrases, one a line, `#` opening a comment; return their normalised words.
 
+    What stands behind a tab is left out: it is the weight in a file of hotwords.
+
     Raises:
         SileroLikeError: the file cannot be read, or holds no keyword.
     """
@@ -123,7 +179,7 @@ def read_keywords(path: Path, rule: TextRule) -> list[tuple[str, ...]]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SileroLikeError(f"{path}: cannot read the keywords ({error})") from error
-    keywords = [tuple(split_words(rule.normalizer(line.partition("#")[0]))) for line in lines]
+    keywords = [tuple(split_words(rule.normalizer(line.partition("#")[0].partition("\t")[0]))) for line in lines]
     if not any(keywords):
         raise SileroLikeError(f"{path}: expected a keyword or phrase on each line, got none")
     return list(dict.fromkeys(keyword for keyword in keywords if keyword))

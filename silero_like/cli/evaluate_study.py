@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from silero_like.cli.batch import Batch, unexpected
+from silero_like.cli.batch import Batch, describe
 from silero_like.cli.evaluate_inputs import TextRule, match_file, name_of
 from silero_like.cli.evaluate_systems import PEERS, Command, OwnModel, Recognised, System, core_seconds
-from silero_like.errors import AudioError, SileroLikeError
+from silero_like.errors import AudioError
 
 if TYPE_CHECKING:
     from data.manifest import Utterance
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from silero_like.evaluation.scoring import Evaluation, Row, Scored
     from silero_like.evaluation.study import Study
     from silero_like.recognizer import Recognizer
+
+SHORT_S, SHORT_SHARE = 0.5, 0.1
+"""A recording that lacks more than both is told: durations in manifests are often rounded."""
 
 
 def open_system(
@@ -55,13 +58,13 @@ def recognise(
         nonlocal core_s
         start_s = core_seconds()
         waveform = load_audio(utterance.audio_path, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
+        _check_length(len(waveform) / SAMPLE_RATE, utterance, batch)
         try:
             recognised = system.transcribe(waveform)
         except AudioError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the recording was good and the system failed on it
-            problem = str(error) if isinstance(error, SileroLikeError) else unexpected(error)
-            batch.fail(f"{name_of(utterance)}: {problem}; it counts as an empty transcript")
+            batch.fail(f"{name_of(utterance)}: {describe(error)}; it counts as an empty transcript")
             recognised = Recognised("")
         core_s += core_seconds() - start_s
         sound = describe_sound(waveform, SAMPLE_RATE)
@@ -75,6 +78,20 @@ def recognise(
 
     pairs = list(batch.run(utterances, work, name_of))
     return pairs, sum(score.duration_s for _, score in pairs) / max(core_s, 1e-9)
+
+
+def _check_length(found_s: float, utterance: Utterance, batch: Batch) -> None:
+    """Tell of a recording that is cut short.
+
+    Raises:
+        AudioError: none of the utterance is left.
+    """
+    missing_s = utterance.duration_s - found_s
+    problem = f"{name_of(utterance)}: {found_s:.2f} s of audio, where the manifest has {utterance.duration_s:.2f} s"
+    if not found_s:
+        raise AudioError(f"{problem}: get the whole recording, or mend the manifest")
+    if missing_s > max(SHORT_S, SHORT_SHARE * utterance.duration_s):
+        batch.fail(f"{problem}, so words may be missing: get the whole recording, or mend the manifest")
 
 
 def read_texts(utterances: Sequence[Utterance], path: Path, batch: Batch) -> list[tuple[Utterance, Scored]]:
@@ -154,28 +171,21 @@ def make_study(
 
 
 def seen_domains(
-    training_data: Sequence[str], config: BundleConfig | None, unseen: Sequence[str], evaluation: Evaluation
+    training: Sequence[Utterance], config: BundleConfig | None, unseen: Sequence[str], evaluation: Evaluation
 ) -> set[str] | None:
     """Return the domains that the model was trained on: all but those named, or those of its data; None if unknown."""
     if unseen:
         return set(evaluation.domains) - set(unseen)
-    if training_data:
-        from data.manifest import read_manifest
-
-        rows = (read_manifest(path, check_audio=False).utterances for path in training_data)
-        return {utterance.domain for utterances in rows for utterance in utterances}
+    if training:
+        return {utterance.domain for utterance in training}
     hours = config.training.get("hours") if config else None
     return set(hours) if isinstance(hours, dict) else None
 
 
-def known_words(training_data: Sequence[str], rule: TextRule) -> set[str] | None:
-    if not training_data:
-        return None
-    from data.manifest import read_manifest
+def known_words(training: Sequence[Utterance], rule: TextRule) -> set[str] | None:
     from decode.words import split_words
 
-    texts = (u.text for path in training_data for u in read_manifest(path, check_audio=False).utterances)
-    return {word for text in texts for word in split_words(rule.normalizer(text))}
+    return {word for utterance in training for word in split_words(rule.normalizer(utterance.text))} or None
 
 
 def provenance(manifests: dict[str, str], model: str | None, *, is_own: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shlex
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class PocketSphinx:
         try:
             from pocketsphinx import Decoder
         except ModuleNotFoundError as error:
-            raise MissingExtraError("pip install 'silero_like[peers]' brings PocketSphinx") from error
+            raise MissingExtraError("PocketSphinx is not installed: pip install 'silero_like[peers]'") from error
         self._decoder: Any = Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
 
     def transcribe(self, waveform: Array) -> Recognised:
@@ -87,7 +88,7 @@ class Moonshine:
         try:
             import moonshine_voice as package
         except ModuleNotFoundError as error:
-            raise MissingExtraError("pip install 'silero_like[peers]' brings Moonshine tiny") from error
+            raise MissingExtraError("Moonshine tiny is not installed: pip install 'silero_like[peers]'") from error
         path = Path(str(package.__file__)).parent / "assets" / "tiny-en"
         if not path.is_dir():
             raise MissingExtraError(f"no model at {path}: its wheel carries one only in moonshine-voice==0.0.49")
@@ -105,7 +106,7 @@ class Command:
         line: a command line, `{audio}` standing for the file; no shell reads it.
 
     Raises:
-        SileroLikeError: no `{audio}` in it.
+        SileroLikeError: no `{audio}` in it, an open quotation, or a program that is not there.
     """
 
     decoder = "its own"
@@ -113,7 +114,12 @@ class Command:
     def __init__(self, line: str) -> None:
         if PLACEHOLDER not in line:
             raise SileroLikeError(f"expected {PLACEHOLDER} in the command, for the recording's path, got: {line}")
-        self.name, self._arguments = line, shlex.split(line)
+        try:
+            self.name, self._arguments = line, shlex.split(line)
+        except ValueError as error:
+            raise SileroLikeError(f"expected a command line, got: {line}: {error}") from error
+        if shutil.which(self._arguments[0]) is None:
+            raise SileroLikeError(f"expected a program, found none of the name {self._arguments[0]}: check the path")
 
     def transcribe(self, waveform: Array) -> Recognised:
         import soundfile
@@ -125,7 +131,7 @@ class Command:
             process = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if process.returncode:
             last = process.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            raise SileroLikeError(f"{arguments[0]} ended with code {process.returncode}: {' '.join(last)}")
+            raise SileroLikeError(": ".join([f"{arguments[0]} ended with code {process.returncode}", *last]))
         return Recognised(" ".join(process.stdout.decode("utf-8", "replace").split()))
 
 

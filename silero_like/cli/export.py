@@ -8,24 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
+
 if TYPE_CHECKING:
     from silero_like.cli.export_parity import Parity
     from train.checkpoint import Checkpoint
 
 N_CALIBRATION = 12  # utterances of each manifest
-MANIFEST = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("out_dir", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("checkpoint", type=INPUT_FILE)
+@click.argument("out_dir", type=OUTPUT_FOLDER)
 @click.option("--half-weights", is_flag=True, help="Store weights as float16: half the size, the same speed.")
 @click.option("--quantize", type=click.Choice(["int8"]), help="Make the linear layers int8: smaller and faster.")
 @click.option(
-    "--calibrate", multiple=True, type=MANIFEST, help="Speech that sets int8 ranges. [default: the training manifests]"
+    "--calibrate",
+    multiple=True,
+    type=INPUT_FILE,
+    help="Speech that sets int8 ranges. [default: the training manifests]",
 )
 @click.option(
-    "--dev", multiple=True, type=MANIFEST, help="Speech that the export is compared on. [default: the dev manifests]"
+    "--dev", multiple=True, type=INPUT_FILE, help="Speech that the export is compared on. [default: the dev manifests]"
 )
 @click.option(
     "--tolerance",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from silero_like.cli.paths import INPUT_FOLDER, OUTPUT_FILE
 from silero_like.cli.pictures import check_picture_path
 from silero_like.writers import write_atomically
 
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 METRICS = {"micro.cer": "micro CER", "loss": "training loss"}
 BACK_TEST = (0.2, 0.25)
 """Parts of a finished run that are forecast from when --at is not given."""
-_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", metavar="RUN", type=INPUT_FOLDER)
 @click.option("--total-steps", type=click.IntRange(min=2), help="Steps of the whole run [default: of its recipe.yaml].")
 @click.option(
     "--at",
@@ -34,8 +34,10 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="FRACTION",
     help="Look only at this part of the steps, such as 0.25; may be repeated [default: all that is logged].",
 )
-@click.option("--json", "json_path", type=_FILE, help="Write the forecasts here, with the curves, as JSON.")
-@click.option("--plot", "plot_path", type=_FILE, callback=check_picture_path, help="Draw them: OUT.png or OUT.svg.")
+@click.option("--json", "json_path", type=OUTPUT_FILE, help="Write the forecasts here, with the curves, as JSON.")
+@click.option(
+    "--plot", "plot_path", type=OUTPUT_FILE, callback=check_picture_path, help="Draw them: OUT.png or OUT.svg."
+)
 def forecast(
     folder: Path, total_steps: int | None, fractions: tuple[float, ...], json_path: Path | None, plot_path: Path | None
 ) -> None:

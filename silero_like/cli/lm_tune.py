@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from silero_like.cli.batch import Batch
+from silero_like.cli.lm_options import say, show_progress
+from silero_like.cli.paths import INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE
 from silero_like.cli.pictures import check_picture_path, new_figure, save_figure
+from silero_like.writers import write_atomically
 
 if TYPE_CHECKING:
     from lm.corpus import Progress
@@ -30,7 +33,6 @@ def tune_models(
     utterances: Utterances,
     models: tuple[Path, ...],
     beam_width: int,
-    progress: Callable[[], Any],
 ) -> list[tuple[Report, Surface]]:
     """Find the best settings for each model; the reports are what --json writes."""
     import numpy as np
@@ -50,7 +52,7 @@ def tune_models(
         ngram = KenLM(path)
         lexicon, scorer = make_lexicon(ngram, read_words(path)), load_kenlm(path)
         task = Task(utterances, ngram, lexicon, scorer, pieces, spell, edit_distance)
-        with progress() as show:
+        with show_progress() as show:
             rates, best = find_weights(task, config, (np.array(UNK_SCORES), alphas, betas), show)
             prunings = (replace(best, token_min_log_prob=low, beam_prune_log_prob=drop) for low, drop in PRUNINGS)
             tried = [decode(task, pruned, show) for pruned in prunings]
@@ -63,25 +65,21 @@ def read_utterances(
     model_path: Path,
     manifests: tuple[Path, ...],
     store: Path | None,
-    problems: list[str],
+    batch: Batch,
     show: Progress,
 ) -> Utterances:
     """Run the acoustic model on manifests, or read what an earlier run stored; what is wrong with rows is told."""
     import numpy as np
 
     from data.text import get_normalizer
-    from lm.arpa import replacing
     from lm.corpus import manifest_rows
+    from lm.files import replacing
     from lm.tune import Utterances
     from silero_like.audio import load_audio
     from silero_like.errors import AudioError
 
-    def tell(problem: str) -> None:
-        problems.append(problem)
-        _tell(problem)
-
     normalizer = get_normalizer(recognizer.config.normalizer)
-    rows = [row for path in manifests for row in manifest_rows(path, recognizer.config.lang, tell)]
+    rows = [row for path in manifests for row in manifest_rows(path, recognizer.config.lang, batch.fail, say)]
     model_sum = hashlib.sha256(model_path.read_bytes()).hexdigest()
     key = json.dumps([model_sum, *([str(row.audio_path), row.offset_s, row.duration_s] for row in rows)])
     stored = _stored(store, key)
@@ -91,7 +89,7 @@ def read_utterances(
             try:
                 waveform = load_audio(row.audio_path, offset_s=row.offset_s, duration_s=row.duration_s)
             except AudioError as error:
-                tell(f"{error}: taken as empty, which is wrong under all settings alike")
+                batch.fail(f"{error}: taken as empty, which is wrong under all settings alike")
                 waveform = np.zeros(0, np.float32)
             stored.append(np.concatenate(list(recognizer.runtime.stream_log_probs(iter([waveform])))))
             show("acoustic model", number + 1, len(rows))
@@ -113,12 +111,8 @@ def _stored(store: Path | None, key: str) -> list[Any] | None:
                 return [data[name] for name in sorted(data.files) if name != "key"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise click.ClickException(f"{store}: expected log-probs that this command stored: name a new file") from error
-    _tell(f"{store}: of another model or other recordings: computing anew")
+    say(f"{store}: of another model or other recordings: computing anew")
     return None
-
-
-def _tell(message: str) -> None:
-    click.echo(message, err=True)
 
 
 def _report(path: Path, rates: Surface, tried: list[Decoded], chosen: Decoded) -> Report:
@@ -176,33 +170,27 @@ def show_report(report: Report) -> None:
 
 
 @click.command()
-@click.argument(
-    "manifests", metavar="MANIFEST...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path)
-)
+@click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=INPUT_FILE)
 @click.option(
     "--lm",
     "models",
     multiple=True,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=INPUT_FILE,
     help="Language model; several, such as differently pruned ones, are compared.",
 )
-@click.option(
-    "--model",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Model bundle  [default: the bundled English model]",
-)
+@click.option("--model", type=INPUT_FOLDER, help="Model bundle  [default: the bundled English model]")
 @click.option("--beam-width", type=click.IntRange(min=1), default=100, show_default=True, help="Of the searches.")
 @click.option(
     "--log-probs",
     "store",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OUTPUT_FILE,
     help="Keep the acoustic model's output in this .npz file for the next time.",
 )
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write all of it as JSON.")
+@click.option("--json", "json_path", type=OUTPUT_FILE, help="Write all of it as JSON.")
 @click.option(
     "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OUTPUT_FILE,
     callback=check_picture_path,
     help="Draw the error rate over alpha and beta: .png or .svg.",
 )
@@ -235,29 +223,30 @@ def tune(
       silero-like lm tune dev/*.jsonl --lm small.bin --lm large.bin --log-probs dev.npz --plot surface.png
       silero-like lm tune dev/*.jsonl --lm small.bin --model my-model --save
     """
+    from lm.binary import read_binary_counts
+    from lm.perplexity import check_kenlm
     from silero_like.bundle import BUNDLED_PATH, MODEL_NAME, set_language_model
-    from silero_like.cli.lm import show_progress
     from silero_like.recognizer import load
 
-    bundle_path = model or BUNDLED_PATH
+    for path in models:
+        check_kenlm(path)
+        if save and not read_binary_counts(path):
+            raise click.UsageError(f"--save puts a KenLM binary into the bundle, {path} is ARPA: write a .bin of it")
+    bundle_path, batch = model or BUNDLED_PATH, Batch(context)
     recognizer = load(bundle_path)
-    problems: list[str] = []
     with show_progress() as show:
-        utterances = read_utterances(recognizer, bundle_path / MODEL_NAME, manifests, store, problems, show)
-    if not utterances.references:
-        raise click.ClickException("no usable row in the manifests: check their language")
-    found = sorted(
-        tune_models(recognizer, utterances, models, beam_width, show_progress), key=lambda pair: pair[0]["macro_wer"]
-    )
+        utterances = read_utterances(recognizer, bundle_path / MODEL_NAME, manifests, store, batch, show)
+    if not any(len(log_probs) for log_probs in utterances.log_probs):
+        raise click.ClickException("no usable row in the manifests: check their language, and that there is audio")
+    found = sorted(tune_models(recognizer, utterances, models, beam_width), key=lambda pair: pair[0]["macro_wer"])
     for report, _ in found:
         show_report(report)
     if json_path:
-        json_path.write_text(json.dumps([report for report, _ in found], indent=1) + "\n", encoding="utf-8")
+        write_atomically(json_path, json.dumps([report for report, _ in found], indent=1) + "\n")
     if plot:
         draw(found, plot)
     if save:
         best = found[0][0]
         set_language_model(bundle_path, best["lm"], best["decoder"])
-        _tell(f"{bundle_path}: now holds {best['lm']} and its settings")
-    if problems:
-        context.exit(1)
+        say(f"{bundle_path}: now holds {best['lm']} and its settings")
+    batch.finish()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from silero_like.writers import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,10 +48,4 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write PNG or SVG, by the path's suffix, whole or not at all."""
     picture = io.BytesIO()
     figure.savefig(picture, format=path.suffix[1:].lower(), dpi=120)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(picture.getvalue())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, picture.getvalue())

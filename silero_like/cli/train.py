@@ -52,12 +52,14 @@ def run_recipe(
         loaded = load_recipe(recipe, [*overrides, *start])
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{recipe}: expected a recipe, YAML in UTF-8, got something else: {error}") from error
     try:
         if dry_run:
             click.echo(try_recipe(loaded))
         else:
             Trainer(loaded, command=command_line(command, overrides)).run()
-    except SileroLikeError as error:
+    except SileroLikeError as error:  # `python -m train` has no group around it that would end it in one line
         raise click.ClickException(str(error)) from error
 
 

@@ -11,6 +11,7 @@ import click
 from silero_like.cli.batch import Batch
 from silero_like.cli.decoder_options import decoder_options, load_recognizer
 from silero_like.cli.inputs import Recording, find_recordings, output_paths
+from silero_like.cli.paths import OUTPUT_FOLDER
 from silero_like.writers import FORMATS, render, write_transcript
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--output-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OUTPUT_FOLDER,
     help="Write a file for each recording here instead of to standard output.",
 )
 @click.option("--channel", type=click.IntRange(min=0), help="Take one channel, from 0 [default: the mean of all].")
@@ -67,15 +68,17 @@ def transcribe(
         batch.fail(problem)
     if recordings:
         recognizer = load_recognizer(model, decoder, beam_width, lm, hotwords_path)
-        done = batch.run(
-            recordings,
-            lambda recording: recognizer.transcribe(recording.source, channel=channel),
-            lambda recording: recording.source,
-        )
-        if output_dir:
-            path_of = dict(zip(recordings, paths, strict=True))
-            for recording, transcript in done:
+        path_of = dict(zip(recordings, paths, strict=True)) if output_dir else {}
+
+        def work(recording: Recording) -> Transcript:
+            transcript = recognizer.transcribe(recording.source, channel=channel)
+            if output_dir:
                 write_transcript(transcript, path_of[recording], format_)
+            return transcript
+
+        done = batch.run(recordings, work, lambda recording: recording.source)
+        if output_dir:
+            list(done)
         else:
             _print(done, format_, several=len(recordings) > 1)
     batch.finish(len(recordings) + len(problems), "inputs")

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from silero_like.evaluation.edits import align
+from silero_like.evaluation.edits import align, format_rate
 from silero_like.evaluation.scoring import Row
 
 N_BINS = 5
@@ -172,7 +172,7 @@ def format_keywords(keywords: Sequence[Keyword]) -> list[str]:
     total = Keyword("all", *(sum(getattr(k, key) for k in keywords) for key in ("n_said", "n_recognised", "n_both")))
     lines = [f"{'keyword':24} {'said':>5} {'heard':>5} {'recall':>7} {'precision':>9} {'F1':>7}"]
     for keyword in [*keywords, total]:
-        rates = (f"{_rate(keyword.recall):>7} {_rate(keyword.precision):>9} {_rate(keyword.f1):>7}",)
+        rates = (f"{format_rate(keyword.recall):>7} {format_rate(keyword.precision):>9} {format_rate(keyword.f1):>7}",)
         lines.append(f"{keyword.phrase:24} {keyword.n_said:5} {keyword.n_recognised:5} {rates[0]}")
     return lines
 
@@ -199,7 +199,10 @@ def _parts(breakdown: Breakdown) -> Iterator[list[str]]:
     yield ["words most often made up", *(f"{n:6} {word}" for word, n in breakdown.insertions)]
     yield ["confusions by token", *(f"{n:6} {_arrow(pair)}" for pair, n in breakdown.confusions)]
     for name, bins in breakdown.factors.items():
-        yield [f"WER by {name}", *(f"  {b.low:8.2f} - {b.high:8.2f} {b.utterances:6} {_rate(b.wer)}" for b in bins)]
+        yield [
+            f"WER by {name}",
+            *(f"  {b.low:8.2f} - {b.high:8.2f} {b.utterances:6} {format_rate(b.wer)}" for b in bins),
+        ]
     yield ["worst utterances", *(_utterance(row) for row in breakdown.worst)]
     yield format_keywords(breakdown.keywords) if breakdown.keywords else []
 
@@ -210,7 +213,7 @@ def _arrow(pair: tuple[str, str]) -> str:
 
 def _utterance(row: Row) -> str:
     texts = (" ".join(words) for words in (row.reference, row.hypothesis))
-    return "\n    ".join([f"  {_rate(row.words.rate)} {row.item.utterance_id}", *texts])
+    return "\n    ".join([f"  {format_rate(row.words.rate)} {row.item.utterance_id}", *texts])
 
 
 def _badness(row: Row) -> tuple[float, int, str]:
@@ -219,7 +222,3 @@ def _badness(row: Row) -> tuple[float, int, str]:
 
 def _occurrences(words: Sequence[str], phrase: tuple[str, ...]) -> int:
     return sum(tuple(words[start : start + len(phrase)]) == phrase for start in range(len(words) - len(phrase) + 1))
-
-
-def _rate(rate: float | None) -> str:
-    return "-" if rate is None else f"{rate:.3f}"

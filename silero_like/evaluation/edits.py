@@ -157,3 +157,8 @@ def _bit_rows(
         falls = down_rises & same
         bit_rows.append((rises, falls))
     return bit_rows
+
+
+def format_rate(rate: float | None) -> str:
+    """Show a rate as a fraction, one that is undefined as a dash."""
+    return "-" if rate is None else f"{rate:.3f}"

@@ -68,7 +68,7 @@ def read_hypotheses(path: str | Path) -> tuple[list[Hypothesis], list[str]]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not at U+2028, which may stand in a text
     except (OSError, UnicodeDecodeError) as error:
         raise SileroLikeError(f"{path}: cannot read the hypotheses ({error})") from error
     parse: Callable[[str], tuple[Any, ...]] = {".jsonl": _json_line, ".json": _json_line, ".ctm": _ctm_line}.get(
@@ -92,7 +92,7 @@ def match_hypotheses(segments: Sequence[Segment], hypotheses: Iterable[Hypothesi
     names = _Names(segments)
     texts: list[str | None] = [None] * len(segments)
     words: dict[int, list[str]] = defaultdict(list)
-    problems = []
+    problems: dict[str, list[str]] = defaultdict(list)  # a CTM file can have thousands of words of one recording
     for hypothesis in hypotheses:
         try:
             number = names.find(hypothesis)
@@ -103,10 +103,14 @@ def match_hypotheses(segments: Sequence[Segment], hypotheses: Iterable[Hypothesi
             else:
                 texts[number] = hypothesis.text
         except _BadLine as error:
-            problems.append(f"{hypothesis.where}: {error}")
+            problems[str(error)].append(hypothesis.where)
     for number, spoken in words.items():
         texts[number] = " ".join(spoken)
-    return Matched(texts, problems)
+    told = [
+        f"{where}: {problem}" + (f" ({len(more)} more such lines)" if more else "")
+        for problem, (where, *more) in problems.items()
+    ]
+    return Matched(texts, told)
 
 
 class _Names:

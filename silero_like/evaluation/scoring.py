@@ -23,7 +23,7 @@ import numpy as np
 
 from decode.words import split_words
 from silero_like.errors import SileroLikeError
-from silero_like.evaluation.edits import Counts, edit_counts
+from silero_like.evaluation.edits import Counts, edit_counts, format_rate
 from silero_like.evaluation.uncertainty import Blocks, all_by, make_blocks, rate_interval
 
 __all__ = ["Counts", "Evaluation", "Row", "Score", "Scored", "edit_counts", "evaluate", "format_table"]
@@ -252,7 +252,9 @@ def format_table(evaluation: Evaluation) -> str:
     rows = [header, *(_cells(name, score) for name, score in evaluation.domains.items())]
     macro = evaluation.macro
     low_high = _range(evaluation.macro_ci95["wer"], evaluation.micro.ci95_by)
-    rows.append(("macro", "", "", "", _rate(macro["wer"]), low_high, _rate(macro["cer"]), "", "", "", "", ""))
+    rows.append(
+        ("macro", "", "", "", format_rate(macro["wer"]), low_high, format_rate(macro["cer"]), "", "", "", "", "")
+    )
     rows.append(_cells("micro", evaluation.micro))
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = [
@@ -288,14 +290,10 @@ def _cells(name: str, score: Score) -> tuple[str, ...]:
     low_high = _range(score.wer_ci95, score.ci95_by)
     counts = (score.words.substitutions, score.words.insertions, score.words.deletions, score.empty)
     minutes, words = f"{score.audio_s / 60:.1f}", str(score.words.length)
-    rates = (_rate(score.words.rate), low_high, _rate(score.chars.rate))
+    rates = (format_rate(score.words.rate), low_high, format_rate(score.chars.rate))
     balance = "-" if score.balance is None else f"{score.balance:+.2f}"
     return (name, str(score.utterances), minutes, words, *rates, *(str(count) for count in counts), balance)
 
 
 def _range(ci95: tuple[float, float] | None, by: str) -> str:
     return f"{ci95[0]:.3f} - {ci95[1]:.3f}{'*' if by == 'utterance' else ' '}" if ci95 else "- "
-
-
-def _rate(rate: float | None) -> str:
-    return "-" if rate is None else f"{rate:.3f}"

@@ -135,7 +135,7 @@ def test_packed_files_are_told_by_their_bytes(golden_path: Path, tmp_path: Path)
     path.write_bytes(packed[:5000])
     with pytest.raises(LanguageModelError, match="expected an ARPA file, plain or"):
         read_arpa(path)
-    with pytest.raises(LanguageModelError, match="a damaged or truncated"):
+    with pytest.raises(LanguageModelError, match=r"bad\.arpa\.gz: .*a damaged one .Compressed file ended"):
         load_kenlm(path)
 
 

@@ -133,7 +133,7 @@ def test_a_truncated_binary_is_refused(golden_path: Path, tmp_path: Path) -> Non
     write_binary(tmp_path / "model.bin", read_arpa(golden_path / "order3.arpa.gz"), "trie")
     data = (tmp_path / "model.bin").read_bytes()
     (tmp_path / "model.bin").write_bytes(data[: len(data) // 2])
-    with pytest.raises(LanguageModelError, match="expected ARPA or KenLM binary"):
+    with pytest.raises(LanguageModelError, match=r"model\.bin: .*a damaged one .*headers say it should be at least"):
         load_kenlm(tmp_path / "model.bin")
     for size in (60, 90, 100):
         (tmp_path / "model.bin").write_bytes(data[:size])

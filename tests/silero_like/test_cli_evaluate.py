@@ -174,7 +174,7 @@ def test_keywords_and_difficulty_of_a_model_of_ours(stand_in: StandIn, tmp_path:
     row["duration"] = soundfile.info(tmp_path / "a.wav").duration
     manifest = write(tmp_path / "m.jsonl", [row])
     training = write(tmp_path / "training.jsonl", [{**row, "domain": "b", "text": "one two"}])
-    (tmp_path / "words.txt").write_text("# numbers\nOne Two\nfour # lost\n")
+    (tmp_path / "words.txt").write_text("# numbers\nOne Two\t3.5\nfour # lost\n")
     out = tmp_path / "out.json"
     arguments = ("--keywords", tmp_path / "words.txt", "--training-data", training, "--json", out)
     result = run("evaluate", manifest, "--model", stand_in.path, *arguments, "--details")
@@ -248,7 +248,7 @@ def test_compare_tells_what_cannot_be_compared(tmp_path: Path) -> None:
     assert "/data/0.wav: the two files have different references" in result.stderr
     assert f"{b}:60: /data/5.wav stands in the file twice" in result.stderr
     assert f"{b}:61: expected a JSON object" in result.stderr
-    assert result.stderr.endswith("4 of 60 utterances failed\n")
+    assert result.stderr.endswith("4 problems\n")
 
 
 def test_compare_refuses_other_normalisers_and_other_sets(tmp_path: Path) -> None:

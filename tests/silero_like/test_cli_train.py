@@ -138,3 +138,9 @@ def test_fine_tuning_says_what_cannot_be(recipe: Path, finetuning: Path, tmp_pat
         result = run("finetune", *arguments, "--dry-run")
         assert result.exit_code == 1 and message in result.stderr, result.output
         assert "Traceback" not in result.output
+
+
+def test_a_recipe_that_is_no_text_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(b"name: caf\xe9\n")
+    result = run("train", tmp_path / "recipe.yaml")
+    assert result.exit_code == 2 and "recipe.yaml: expected a recipe, YAML in UTF-8" in result.stderr

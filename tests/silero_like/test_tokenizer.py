@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.text import get_normalizer
-from silero_like.cli.tokenizer import tokenizer as command
+from silero_like.cli import main
 from silero_like.errors import BundleError, ConfigError
 from silero_like.tokenizer import Tokenizer, train_tokenizer
 
@@ -147,7 +147,7 @@ def test_command_trains_on_manifests_and_texts(tmp_path: Path) -> None:
     output = tmp_path / "tokenizer.model"
     inputs = [str(tmp_path / "m.jsonl"), str(tmp_path / "books.txt.gz"), "-"]
     result = CliRunner().invoke(
-        command, ["train", *inputs, "--vocab-size", "36", "--output", str(output)], input="It jumps!\n"
+        main, ["tokenizer", "train", *inputs, "--vocab-size", "36", "--output", str(output)], input="It jumps!\n"
     )
     assert result.exit_code == 0, result.stderr
     assert "1 rows are not in en and were left out" in result.stderr
@@ -159,7 +159,7 @@ def test_command_with_a_bad_row_does_the_rest_and_ends_with_1(tmp_path: Path) ->
     (tmp_path / "m.jsonl").write_text('{"audio_filepath": "a.wav", "duration": 1, "text": "hello"}\n{bad\n')
     output = tmp_path / "t.model"
     result = CliRunner().invoke(
-        command, ["train", str(tmp_path / "m.jsonl"), "--vocab-size", "7", "--output", str(output)]
+        main, ["tokenizer", "train", str(tmp_path / "m.jsonl"), "--vocab-size", "7", "--output", str(output)]
     )
     assert result.exit_code == 1
     assert "m.jsonl:2: not JSON" in result.stderr
@@ -168,14 +168,18 @@ def test_command_with_a_bad_row_does_the_rest_and_ends_with_1(tmp_path: Path) ->
 
 def test_command_errors(tmp_path: Path) -> None:
     (tmp_path / "latin1.txt").write_bytes(b"caf\xe9\n")
-    missing = CliRunner().invoke(command, ["train", str(tmp_path / "no.txt"), "--output", "t.model"])
+    missing = CliRunner().invoke(main, ["tokenizer", "train", str(tmp_path / "no.txt"), "--output", "t.model"])
     assert missing.exit_code == 2
     encoded = CliRunner().invoke(
-        command, ["train", str(tmp_path / "latin1.txt"), "--output", str(tmp_path / "t.model")]
+        main, ["tokenizer", "train", str(tmp_path / "latin1.txt"), "--output", str(tmp_path / "t.model")]
     )
     assert encoded.exit_code == 1
     assert "latin1.txt: expected UTF-8 text" in encoded.stderr
+    (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(b"hello\n" * 1000)[:-9])
+    cut = CliRunner().invoke(main, ["tokenizer", "train", str(tmp_path / "cut.txt.gz"), "--output", "t.model"])
+    assert cut.exit_code == 1
+    assert "cut.txt.gz: a damaged or truncated .gz file" in cut.stderr
 
 
 def test_help_shows_an_example() -> None:
-    assert "silero-like tokenizer train" in CliRunner().invoke(command, ["train", "--help"]).stdout
+    assert "silero-like tokenizer train" in CliRunner().invoke(main, ["tokenizer", "train", "--help"]).stdout
