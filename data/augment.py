@@ -45,6 +45,7 @@ __all__ = [
 _BOUNDS = {
     "strength": 1,
     "gain_db": 60,
+    "frequency_warp": 0.5,
     "frequency_masks": 100,
     "frequency_mask_bins": 1000,
     "time_masks_per_s": 100,
@@ -60,6 +61,7 @@ _SPEED_BOUNDS = (0.5, 2.0)
 _SNR_BOUNDS_DB = (-40.0, 100.0)
 _CLIPPED_SHARE = (0.001, 0.05)  # of the samples of an utterance, where it is clipped
 _FRAMES_PER_S = 100
+_WARP_KNEE_HZ = 4800.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,9 @@ class AugmentConfig:
     """Share limited to the band of a telephone line, 300 to 3400 Hz; 0.3 x strength."""
     codec_probability: float | None = None
     """Share sent through mu-law, MP3 or Opus, at 8 kHz if also through the telephone; 0.15 x strength."""
+    frequency_warp: float | None = None
+    """Vocal tract length: largest share by which frequencies are stretched or squeezed, as if by another speaker;
+    0.2 x strength."""
     frequency_masks: int | None = None
     """SpecAugment: masks over mel bins; 2."""
     frequency_mask_bins: int | None = None
@@ -126,6 +131,7 @@ class Augmentation:
     clip_probability: float
     telephone_probability: float
     codec_probability: float
+    frequency_warp: float
     frequency_masks: int
     frequency_mask_bins: int
     time_masks_per_s: float
@@ -148,6 +154,7 @@ def resolve(config: AugmentConfig) -> Augmentation:
         clip_probability=0.1 * strength,
         telephone_probability=0.3 * strength,
         codec_probability=0.15 * strength,
+        frequency_warp=0.2 * strength,
         frequency_masks=2,
         frequency_mask_bins=round(40 * strength),
         time_masks_per_s=1.2 * strength,
@@ -190,15 +197,21 @@ def augment_waveform(
 def spec_augment(
     features: torch.Tensor, n_frames: npt.NDArray[np.int64], augmentation: Augmentation, generator: np.random.Generator
 ) -> torch.Tensor:
-    """Set random mel bins and stretches of time to zero, the mean of normalised features (Park et al., 2019).
+    """Warp frequencies, then set random mel bins and stretches of time to zero, the mean of normalised features.
+
+    See Jaitly and Hinton, "Vocal Tract Length Perturbation (VTLP) improves speech recognition", 2013, and Park et al.,
+    "SpecAugment", 2019.
 
     Args:
         features: float32 `(B, T, F)`, normalised, 100 frames a second.
         n_frames: `(B,)` valid frames; time masks fall inside them and none covers more than a quarter.
 
     Returns:
-        A masked copy of `features`.
+        A changed copy of `features`.
     """
+    if augmentation.frequency_warp:
+        widest = augmentation.frequency_warp
+        features = warp_frequencies(features, generator.uniform(1 - widest, 1 + widest, len(features)))
     n_batch, n_total, n_mels = features.shape
     bins = np.full(n_batch, n_mels)
     widest_bins = np.minimum(bins, augmentation.frequency_mask_bins)
@@ -208,6 +221,34 @@ def spec_augment(
     keep_frames = _keep(n_time_masks, widest_frames, n_frames, n_total, generator)
     masked = features * features.new_tensor(keep_bins)[:, None, :]
     return masked.mul_(features.new_tensor(keep_frames)[:, :, None])
+
+
+def warp_frequencies(features: torch.Tensor, factors: npt.NDArray[np.float64]) -> torch.Tensor:
+    """Read the mel bins of each row at frequencies `factors` `(B,)` times as high; 8 kHz stays where it is.
+
+    Up to 4.8 kHz (or so that no frequency above that is reached) the stretch is uniform, above it is what is left over.
+
+    Args:
+        features: float32 `(B, T, F)`, Slaney mel bins from 0 to 8 kHz.
+
+    Returns:
+        float32 `(B, T, F)`; bins between two others are interpolated.
+    """
+    from silero_like.model.frontend import mel_edges_hz
+
+    n_mels, nyquist = features.shape[2], SAMPLE_RATE / 2
+    centres = mel_edges_hz(n_mels).numpy()[1:-1]
+    scale = factors[:, None]
+    knee = _WARP_KNEE_HZ * np.minimum(scale, 1) / scale
+    beyond = nyquist - (nyquist - scale * knee) / (nyquist - knee) * (nyquist - centres)
+    warped = np.where(centres <= knee, scale * centres, beyond)
+    positions = np.interp(warped, centres, np.arange(n_mels))
+    lower = np.minimum(positions.astype(np.int64), n_mels - 2)
+    weights = np.zeros((len(factors), n_mels, n_mels), np.float32)
+    row, column = np.indices(lower.shape)
+    weights[row, lower, column] = 1 - (positions - lower)
+    weights[row, lower + 1, column] = positions - lower
+    return features @ features.new_tensor(weights)
 
 
 def _keep(

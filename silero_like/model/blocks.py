@@ -31,15 +31,30 @@ class ChannelDropout(nn.Module):
 
 
 class TimeConv(nn.Module):
-    """Convolution over time on `(B, T, C)`, as a height-1 2-D convolution in channels-last layout (no transposes)."""
+    """Convolution over time on `(B, T, C)`, T a multiple of the stride.
+
+    It is a height-1 2-D convolution in channels-last layout (no transposes). One whose kernel is two strides long is
+    also a matrix product of neighbouring groups of `stride` frames, which an exported graph runs faster, and as int8.
+    """
 
     def __init__(self, n_in: int, n_out: int, kernel_size: int, *, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
-        padding = (kernel_size - stride + 1) // 2
-        self.conv = nn.Conv2d(n_in, n_out, (1, kernel_size), (1, stride), (0, padding), groups=groups)
+        self.stride, self.padding = stride, (kernel_size - stride + 1) // 2
+        self.conv = nn.Conv2d(n_in, n_out, (1, kernel_size), (1, stride), (0, self.padding), groups=groups)
+        self.is_product = groups == 1 and kernel_size == 2 * stride and self.padding * 2 == stride
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.is_product and not self.training:
+            return self._product(x)
         return self.conv(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)  # type: ignore[no-any-return]
+
+    def _product(self, x: Tensor) -> Tensor:
+        batch, n_frames, width = x.shape
+        padded = nn.functional.pad(x, (0, 0, self.padding, self.padding))
+        groups = padded.reshape(batch, n_frames // self.stride + 1, self.stride * width)
+        pairs = torch.cat([groups[:, :-1], groups[:, 1:]], dim=-1)
+        weight = self.conv.weight.squeeze(2).transpose(1, 2).flatten(1)  # (n_out, kernel_size * n_in)
+        return nn.functional.linear(pairs, weight, self.conv.bias)
 
 
 class SqueezeExcitation(nn.Module):

@@ -117,11 +117,16 @@ def _dft_kernel(pre_emphasis: float) -> Tensor:
 
 def _slaney_mel(n_mels: int) -> Tensor:
     """Return triangular mel filters `(257, F)`, Slaney scale and area normalisation (as librosa's default)."""
-    edges = _mel_to_hz(torch.linspace(0, _hz_to_mel(SAMPLE_RATE / 2), n_mels + 2, dtype=torch.float64))
+    edges = mel_edges_hz(n_mels)
     bins = torch.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1, dtype=torch.float64)[:, None]
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
     triangles = torch.minimum((bins - lower) / (centre - lower), (upper - bins) / (upper - centre)).clamp(min=0)
     return (triangles * 2 / (upper - lower)).float()
+
+
+def mel_edges_hz(n_mels: int) -> Tensor:
+    """Return float64 `(F + 2,)`: start, peaks and end of the filters, evenly spaced on Slaney's scale."""
+    return _mel_to_hz(torch.linspace(0, _hz_to_mel(SAMPLE_RATE / 2), n_mels + 2, dtype=torch.float64))
 
 
 def _hz_to_mel(hz: float) -> float:

@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from data.augment import Augmentation, AugmentConfig, EffectsBank, augment_waveform, resolve, spec_augment
+from data.augment import (
+    Augmentation,
+    AugmentConfig,
+    EffectsBank,
+    augment_waveform,
+    resolve,
+    spec_augment,
+    warp_frequencies,
+)
 from silero_like.errors import ConfigError
+from silero_like.model.frontend import mel_edges_hz
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY_EFFECT = AugmentConfig(
@@ -192,3 +201,31 @@ def test_spec_augment_seeds_count() -> None:
 def test_the_configuration_is_read_without_torch() -> None:
     code = "import sys, data.augment; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_warp_moves_a_formant_and_leaves_the_ends() -> None:
+    centres = mel_edges_hz(80).numpy()[1:-1]
+    peak = int(np.abs(centres - 1000).argmin())
+    features = torch.zeros(3, 5, 80)
+    features[:, :, peak] = 1
+    features[:, :, -1] = 2
+    warped = warp_frequencies(features, np.array([1.0, 1.1, 0.8]))
+    torch.testing.assert_close(warped[0], features[0])
+    for row, factor in ((1, 1.1), (2, 0.8)):
+        found = float((warped[row, 0, :70] * torch.from_numpy(centres[:70])).sum() / warped[row, 0, :70].sum())
+        assert found == pytest.approx(centres[peak] / factor, rel=0.02)  # read 1.1 times as high: it comes from below
+    assert (warped[:, :, -1] > 1.3).all()
+    assert (warped[1:].max(dim=2).values <= 2).all()  # an interpolation
+
+
+def test_the_warp_is_drawn_for_every_row_and_follows_its_knob() -> None:
+    only_warp = dataclasses.replace(resolve(AugmentConfig(strength=0)), frequency_warp=0.1)
+    features = torch.linspace(0, 1, 80).repeat(4, 9, 1)
+    n_frames = np.full(4, 9)
+    first, second = (spec_augment(features, n_frames, only_warp, np.random.default_rng(seed)) for seed in (0, 1))
+    assert not torch.equal(first, second) and not torch.equal(first[0], first[1])
+    assert torch.equal(first, spec_augment(features, n_frames, only_warp, np.random.default_rng(0)))
+    assert torch.equal(
+        features, spec_augment(features, n_frames, resolve(AugmentConfig(strength=0)), np.random.default_rng(0))
+    )
+    assert resolve(AugmentConfig(strength=0.5)).frequency_warp == pytest.approx(0.1)

@@ -30,8 +30,8 @@ from silero_like.tokenizer import train_tokenizer  # noqa: E402
 from train.checkpoint import Checkpoint, Progress, write_checkpoint  # noqa: E402
 
 Array = npt.NDArray[np.float32]
-N_WEIGHTS = 64 * (2 * 128 + 2 * 2 * 256 + 2 * 16 + 3 * 64 + 64 + 2 * 256 + 7)
-N_LINEAR = 2 + 2 * 2 + 2 + 4 + 1  # stem, two convolution blocks, one gate, one attention block, head
+N_WEIGHTS = 64 * (80 * 8 + 64 * 4 + 2 * 128 + 2 * 2 * 256 + 2 * 16 + 3 * 64 + 64 + 2 * 256 + 7)
+N_LINEAR = 4 + 2 * 2 + 2 + 4 + 1  # stem, two convolution blocks, one gate, one attention block, head
 
 
 @pytest.fixture(scope="module")
