@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from silero_like.decoding import Decoder, GreedyDecoder, make_decoder
 from silero_like.errors import BundleError
 from silero_like.runtime import Runtime
 from silero_like.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from silero_like.streaming import Stream
 
 Array = npt.NDArray[np.float32]
 
@@ -45,12 +48,7 @@ class Transcript:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values, times rounded to a millisecond and confidences to 1e-4."""
-        values: dict[str, Any] = dataclasses.asdict(self)
-        values["words"] = list(values["words"])
-        for part in (values, *values["words"]):
-            for key in {"duration", "start", "end", "confidence"} & part.keys():
-                part[key] = round(part[key], 4 if key == "confidence" else 3)
-        return values
+        return rounded(dataclasses.asdict(self))
 
 
 class Recognizer:
@@ -94,16 +92,30 @@ class Recognizer:
 
         alignment = self.decoder.decode_parts(self.runtime.stream_log_probs(counted())).alignment
         duration = n_samples / SAMPLE_RATE
+        text, confidence, words = self.read(alignment, duration)
+        return Transcript(_path(source), duration, text, confidence, words, self.config.name)
+
+    def stream(self, *, latency_s: float = 0.56, sample_rate: int = SAMPLE_RATE) -> Stream:
+        """Begin to recognise speech while it is spoken (`silero_like.streaming`).
+
+        Args:
+            latency_s: silence that ends a segment: its final result comes so long after its last word. Shorter gives
+                results earlier, longer ones that are nearer to `transcribe`'s.
+            sample_rate: Hz of the chunks that the stream will be given.
+
+        Raises:
+            ConfigError: a latency below 0.16 s or above 5 s; a sample rate below 4000 Hz.
+        """
+        from silero_like.streaming import Stream  # which needs this module
+
+        return Stream(self, latency_s=latency_s, sample_rate=sample_rate)
+
+    def read(self, alignment: Alignment, duration_s: float) -> tuple[str, float, tuple[Word, ...]]:
+        """Return text, confidence and words of aligned tokens; the words end no later than the recording."""
         pieces = [self.tokenizer.pieces[token_id] for token_id in alignment.token_ids]
         words = group_words(pieces, alignment, self.config.frame_s)
-        return Transcript(
-            audio_filepath=_path(source),
-            duration=duration,
-            text=self.tokenizer.decode(alignment.token_ids),
-            confidence=_confidence(alignment),
-            words=tuple(_within(word, duration) for word in words),
-            model=self.config.name,
-        )
+        text = self.tokenizer.decode(alignment.token_ids)
+        return text, _confidence(alignment), tuple(_within(word, duration_s) for word in words)
 
 
 def load(
@@ -140,6 +152,15 @@ def load(
         )
     made = make_decoder(decoder, bundle, tokenizer, lm_path=lm_path, beam_width=beam_width, hotwords=hotwords)
     return Recognizer(Runtime(bundle, n_threads=n_threads), tokenizer, made)
+
+
+def rounded(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a result's fields as JSON values, times rounded to a millisecond and confidences to 1e-4."""
+    values["words"] = list(values["words"])
+    for part in (values, *values["words"]):
+        for key in {"duration", "start", "end", "confidence"} & part.keys():
+            part[key] = round(part[key], 4 if key == "confidence" else 3)
+    return values
 
 
 def _confidence(alignment: Alignment) -> float:
