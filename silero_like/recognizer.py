@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -79,9 +79,11 @@ class Recognizer:
             MissingExtraError: a format that needs PyAV.
         """
         if isinstance(source, np.ndarray):
-            chunks = iter([check_waveform(source)])
-        else:
-            chunks = stream_audio(source, window_s=_CHUNK_S, channel=channel)
+            return self.transcribe_chunks([check_waveform(source)])
+        return self.transcribe_chunks(stream_audio(source, window_s=_CHUNK_S, channel=channel), _path(source))
+
+    def transcribe_chunks(self, chunks: Iterable[Array], audio_filepath: str = "") -> Transcript:
+        """Transcribe a waveform that comes in successive parts `(n,)`, float32, mono, 16 kHz, as `transcribe` does."""
         n_samples = 0
 
         def counted() -> Iterator[Array]:
@@ -91,9 +93,20 @@ class Recognizer:
                 yield chunk
 
         alignment = self.decoder.decode_parts(self.runtime.stream_log_probs(counted())).alignment
-        duration = n_samples / SAMPLE_RATE
-        text, confidence, words = self.read(alignment, duration)
-        return Transcript(_path(source), duration, text, confidence, words, self.config.name)
+        return self.transcript(alignment, n_samples / SAMPLE_RATE, audio_filepath)
+
+    def transcript(self, alignment: Alignment, duration_s: float, audio_filepath: str = "") -> Transcript:
+        """Read aligned tokens; the words end no later than the recording."""
+        pieces = [self.tokenizer.pieces[token_id] for token_id in alignment.token_ids]
+        words = group_words(pieces, alignment, self.config.frame_s)
+        return Transcript(
+            audio_filepath=audio_filepath,
+            duration=duration_s,
+            text=self.tokenizer.decode(alignment.token_ids),
+            confidence=_confidence(alignment),
+            words=tuple(_within(word, duration_s) for word in words),
+            model=self.config.name,
+        )
 
     def stream(self, *, latency_s: float = 0.56, sample_rate: int = SAMPLE_RATE) -> Stream:
         """Begin to recognise speech while it is spoken (`silero_like.streaming`).
@@ -109,13 +122,6 @@ class Recognizer:
         from silero_like.streaming import Stream  # which needs this module
 
         return Stream(self, latency_s=latency_s, sample_rate=sample_rate)
-
-    def read(self, alignment: Alignment, duration_s: float) -> tuple[str, float, tuple[Word, ...]]:
-        """Return text, confidence and words of aligned tokens; the words end no later than the recording."""
-        pieces = [self.tokenizer.pieces[token_id] for token_id in alignment.token_ids]
-        words = group_words(pieces, alignment, self.config.frame_s)
-        text = self.tokenizer.decode(alignment.token_ids)
-        return text, _confidence(alignment), tuple(_within(word, duration_s) for word in words)
 
 
 def load(

@@ -215,8 +215,8 @@ class Stream:
         return self._recognizer.decoder.decode_parts([rows]).alignment
 
     def _result(self, alignment: Alignment, *, is_final: bool) -> StreamResult:
-        text, confidence, words = self._recognizer.read(alignment.shifted(self._start), self._n_samples / SAMPLE_RATE)
-        return StreamResult(self._segment, is_final, text, confidence, words)
+        heard = self._recognizer.transcript(alignment.shifted(self._start), self._n_samples / SAMPLE_RATE)
+        return StreamResult(self._segment, is_final, heard.text, heard.confidence, heard.words)
 
     def _take(self, samples: Array) -> None:
         self._pending.append(samples)
