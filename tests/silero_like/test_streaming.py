@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from collections.abc import Iterable
 from itertools import pairwise
@@ -185,6 +186,16 @@ def test_to_dict_is_json(recognizer: Recognizer, stand_in: StandIn) -> None:
     values = json.loads(json.dumps(result.to_dict()))
     assert list(values) == ["segment", "is_final", "text", "confidence", "words"]
     assert values["words"][0]["end"] == round(result.words[0].end, 3)
+
+
+def test_the_code_in_the_page_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    (code,) = re.findall("```python\n(.*?)```", (root / "docs" / "streaming.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(code, {})
+    *others, last = capsys.readouterr().out.splitlines()
+    assert last.startswith("final ")
+    assert any(line.startswith("partial 0 ") for line in others)
 
 
 @pytest.mark.corpus
