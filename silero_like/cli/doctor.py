@@ -15,6 +15,7 @@ PACKAGE = "silero_like"
 EXTRAS = {
     "train": "training, export and counting presets",
     "video": "m4a, mp4, webm and video files",
+    "vad": "leaving silence out of long recordings",
 }
 CPU_FLAGS = {
     "avx2": ("avx2",),

@@ -11,6 +11,11 @@ from pathlib import Path
 
 import click
 
+GROUP_FILES = 32
+"""Files read together; enough to find several of similar length among them."""
+GROUP_BYTES = 4 << 20
+"""Bytes of them: two minutes of 16 kHz WAV, more of other formats, so that no transcript waits long for others."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -40,6 +45,22 @@ def find_recordings(inputs: Sequence[str]) -> tuple[list[Recording], list[str]]:
             key = "-" if recording.source == "-" else os.path.abspath(recording.source)
             found.setdefault(key, recording)
     return list(found.values()), problems
+
+
+def grouped(recordings: Sequence[Recording], n_jobs: int) -> list[list[Recording]]:
+    """Divide recordings, in their order, into groups that are read and recognised together; a large file is alone."""
+    n_files = min(GROUP_FILES, -(-len(recordings) // n_jobs))
+    groups: list[list[Recording]] = []
+    n_bytes = 0
+    for recording in recordings:
+        is_file = os.path.isfile(recording.source)  # a pipe may take its time: it is alone too
+        size = os.path.getsize(recording.source) if is_file else GROUP_BYTES + 1
+        if not groups or len(groups[-1]) == n_files or n_bytes + size > GROUP_BYTES:
+            groups.append([])
+            n_bytes = 0
+        groups[-1].append(recording)
+        n_bytes += size
+    return groups
 
 
 def output_paths(recordings: Sequence[Recording], output_dir: Path, suffix: str) -> list[Path]:

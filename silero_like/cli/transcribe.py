@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from silero_like.cli.batch import Batch
+from silero_like.cli.batch import Batch, Failure, describe, failure
 from silero_like.cli.decoder_options import decoder_options, load_recognizer
-from silero_like.cli.inputs import Recording, find_recordings, output_paths
+from silero_like.cli.inputs import Recording, find_recordings, grouped, output_paths
+from silero_like.cli.jobs import Jobs
 from silero_like.cli.paths import OUTPUT_FOLDER
 from silero_like.writers import FORMATS, render, write_transcript
 
 if TYPE_CHECKING:
-    from silero_like.recognizer import Transcript
+    from silero_like.recognizer import Recognizer, Transcript
 
 
 @click.command()
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     help="Write a file for each recording here instead of to standard output.",
 )
 @click.option("--channel", type=click.IntRange(min=0), help="Take one channel, from 0 [default: the mean of all].")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.pass_context
 def transcribe(
     context: click.Context,
@@ -45,6 +48,7 @@ def transcribe(
     format_: str,
     output_dir: Path | None,
     channel: int | None,
+    jobs: int,
 ) -> None:
     """Turn recordings into text.
 
@@ -57,31 +61,59 @@ def transcribe(
     Examples:
       silero-like transcribe samples/audiobook.opus
       silero-like transcribe talks/ 'calls/**/*.wav' --format jsonl > transcripts.jsonl
-      silero-like transcribe talks/ --format json --output-dir transcripts/
+      silero-like transcribe talks/ --format json --output-dir transcripts/ --jobs 2
       silero-like transcribe talk.flac --lm my.arpa.gz --hotwords names.txt
       cat talk.flac | silero-like transcribe -
     """
     recordings, problems = find_recordings(inputs)
+    if jobs > 1 and len(recordings) > 1 and any(recording.source == "-" for recording in recordings):
+        raise click.UsageError("standard input cannot be shared by --jobs: transcribe it by itself")
     paths = output_paths(recordings, output_dir, f".{format_}") if output_dir else []
     batch = Batch(context)
     for problem in problems:
         batch.fail(problem)
     if recordings:
         recognizer = load_recognizer(model, decoder, beam_width, lm, hotwords_path)
-        path_of = dict(zip(recordings, paths, strict=True)) if output_dir else {}
-
-        def work(recording: Recording) -> Transcript:
-            transcript = recognizer.transcribe(recording.source, channel=channel)
-            if output_dir:
-                write_transcript(transcript, path_of[recording], format_)
-            return transcript
-
-        done = batch.run(recordings, work, lambda recording: recording.source)
+        results = _transcribe(recognizer, recordings, channel, jobs)
+        done = batch.sift(results, recordings, lambda recording: recording.source)
         if output_dir:
-            list(done)
+            path_of = dict(zip(recordings, paths, strict=True))
+            for recording, transcript in done:
+                try:
+                    write_transcript(transcript, path_of[recording], format_)
+                except OSError as error:
+                    batch.fail(describe(error, recording.source))
         else:
             _print(done, format_, several=len(recordings) > 1)
     batch.finish(len(recordings) + len(problems), "inputs")
+
+
+def _transcribe(
+    recognizer: Recognizer, recordings: Sequence[Recording], channel: int | None, jobs: int
+) -> Iterator[tuple[Recording, Transcript | Failure]]:
+    """Yield each recording with what became of it, in order."""
+    groups, work = grouped(recordings, jobs), partial(_transcribe_group, recognizer, channel)
+    if jobs > 1 and len(groups) > 1:
+        processes = Jobs(
+            work, lambda recording, reason: Failure(f"{recording.source}: {reason}"), min(jobs, len(groups))
+        )
+        yield from processes.run(groups)
+        return
+    for group in groups:
+        yield from zip(group, work(group), strict=True)
+
+
+def _transcribe_group(
+    recognizer: Recognizer, channel: int | None, group: Sequence[Recording]
+) -> list[Transcript | Failure]:
+    from silero_like.batching import transcribe_batch
+
+    sources = [recording.source for recording in group]
+    outcomes = transcribe_batch(recognizer, sources, channel=channel)
+    return [
+        failure(outcome, source) if isinstance(outcome, Exception) else outcome
+        for source, outcome in zip(sources, outcomes, strict=True)
+    ]
 
 
 def _print(done: Iterator[tuple[Recording, Transcript]], format_: str, *, several: bool) -> None:

@@ -278,16 +278,16 @@ def test_bad_input_is_one_line_and_the_rest_is_done(
 def test_an_unexpected_error_does_not_stop_the_batch(
     transcribe: Callable[..., Result], talk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from silero_like.recognizer import Recognizer
+    from silero_like import batching
 
-    works = Recognizer.transcribe
+    works = batching.stream_audio
 
-    def breaks_once(self: Recognizer, source: Any, **options: Any) -> Any:
+    def breaks_once(source: str, **options: Any) -> Any:
         if "broken" in source:
             raise ZeroDivisionError("a bug")
-        return works(self, source, **options)
+        return works(source, **options)
 
-    monkeypatch.setattr(Recognizer, "transcribe", breaks_once)
+    monkeypatch.setattr(batching, "stream_audio", breaks_once)
     result = transcribe("broken.wav", talk)
     assert result.exit_code == 1
     assert TEXT in result.stdout
