@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from decode.align import align_long, check_normalised
-from decode.beam import BeamConfig, BeamSearch, Scorer
+from decode.beam import BeamSearch, Scorer
+from decode.config import BeamConfig
 from decode.greedy import greedy_align_parts
 from decode.hotwords import HotwordScorer
 from decode.lm import WordScorer, make_lexicon

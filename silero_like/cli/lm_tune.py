@@ -35,7 +35,7 @@ def tune_models(
     """Find the best settings for each model; the reports are what --json writes."""
     import numpy as np
 
-    from decode.beam import BeamConfig
+    from decode.config import BeamConfig
     from decode.lm import make_lexicon
     from decode.ngram import KenLM, read_words
     from lm.perplexity import load_kenlm

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from decode.align import align
-from decode.beam import BeamConfig
+from decode.config import BeamConfig
 from silero_like.bundle import load_bundle
 from silero_like.cli import main
 from silero_like.decoding import BeamDecoder, PyctcdecodeDecoder, make_decoder
