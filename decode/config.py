@@ -29,6 +29,8 @@ class BeamConfig:
     """Added for every word (or token, with a token model)."""
     unk_score: float = -5.0
     """Added for every word that the language model does not know, beside what it gives ``<unk>``."""
+    confidence_temperature: float = 1.0
+    """Not of the search: what the log-odds of words' confidences are divided by (`decode.calibration`)."""
     recombine: bool = True
     """Of hypotheses that no scorer can tell apart from here on, and that end in the same token, keep only the best."""
 
@@ -43,6 +45,7 @@ class BeamConfig:
         _require(self.token_min_log_prob < 0, "token_min_log_prob below 0", self.token_min_log_prob)
         _require(0 < self.blank_skip <= 1, "blank_skip in (0, 1]", self.blank_skip)
         _require(self.alpha >= 0, "alpha of at least 0", self.alpha)
+        _require(self.confidence_temperature > 0, "confidence_temperature above 0", self.confidence_temperature)
 
     def to_dict(self) -> dict[str, int | float]:
         """Return JSON values; `from_dict` makes an equal config of them."""

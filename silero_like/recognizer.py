@@ -12,17 +12,29 @@ import numpy as np
 import numpy.typing as npt
 
 from decode.align import Alignment
+from decode.calibration import scaled
+from decode.times import Decoded
 from decode.words import Word, group_words
 from silero_like.audio import SAMPLE_RATE, check_waveform, stream_audio
 from silero_like.bundle import BUNDLED_PATH, load_bundle
 from silero_like.decoding import Decoder, GreedyDecoder, make_decoder
-from silero_like.errors import BundleError
+from silero_like.errors import BundleError, ConfigError
 from silero_like.runtime import Runtime
 from silero_like.tokenizer import Tokenizer
 
 Array = npt.NDArray[np.float32]
 
 _CHUNK_S = 10.0  # seconds of audio decoded ahead of what the model's window needs
+_N_SPELLINGS = 5  # hypotheses asked for, for each alternative: a text can be several token sequences
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another text that the search found."""
+
+    text: str
+    score: float
+    """Its natural log-score less that of the best text, so at most 0; often an estimate."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +49,24 @@ class Transcript:
     """Normalised text; empty where nothing was recognised."""
     confidence: float
     """In [0, 1]: the geometric mean, over the tokens, of each token's posterior; 0 without tokens. A token's posterior
-    is itself the geometric mean over its frames, so that neither long nor many tokens make an utterance look worse."""
+    is itself the geometric mean over its frames, so that neither long nor many tokens make an utterance look worse.
+    Scaled as the words' confidences are."""
     words: tuple[Word, ...]
-    """Words with start and end in seconds, and a confidence."""
+    """Words with start and end in seconds, and a confidence: how often words like it are right, where the bundle has a
+    fitted temperature (`decode.calibration`) and the decoder is not greedy."""
     model: str
     """Name of the model."""
+    alternatives: tuple[Alternative, ...] | None = None
+    """Other texts, best first, if they were asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values, times rounded to a millisecond and confidences to 1e-4."""
         values: dict[str, Any] = dataclasses.asdict(self)
         values["words"] = list(values["words"])
+        if self.alternatives is None:
+            del values["alternatives"]
+        else:
+            values["alternatives"] = [{"text": a.text, "score": round(a.score, 3)} for a in self.alternatives]
         for part in (values, *values["words"]):
             for key in {"duration", "start", "end", "confidence"} & part.keys():
                 part[key] = round(part[key], 4 if key == "confidence" else 3)
@@ -54,12 +74,12 @@ class Transcript:
 
 
 class Recognizer:
-    """A model ready to transcribe.
+    """A model ready to transcribe. Threads may share one; their searches take turns, the acoustic model does not.
 
     Args:
         runtime: its acoustic model.
         tokenizer: its tokens; the same number that the model has labels for.
-        decoder: turns log_probs into tokens; greedy when None. Threads must not share one of another kind.
+        decoder: turns log_probs into tokens; greedy when None.
     """
 
     def __init__(self, runtime: Runtime, tokenizer: Tokenizer, decoder: Decoder | None = None) -> None:
@@ -68,18 +88,24 @@ class Recognizer:
         self.config = runtime.config
         self.decoder = decoder or GreedyDecoder(runtime.config.blank_id)
 
-    def transcribe(self, source: str | Path | BinaryIO | Array, *, channel: int | None = None) -> Transcript:
+    def transcribe(
+        self, source: str | Path | BinaryIO | Array, *, channel: int | None = None, n_alternatives: int | None = None
+    ) -> Transcript:
         """Transcribe a recording of any length in bounded memory.
 
         Args:
             source: a path, "-" for standard input, a binary file object, or a waveform: float `(N,)`, mono, 16 kHz,
                 in [-1, 1].
             channel: the 0-based channel of a file to take; the mean of all when None.
+            n_alternatives: other texts at most; the search may know fewer. Only of the decoder beam.
 
         Raises:
+            ConfigError: alternatives of another decoder.
             AudioError: unreadable, damaged, not audio; NaN or infinite samples; a waveform of another shape or type.
             MissingExtraError: a format that needs PyAV.
         """
+        if n_alternatives is not None and self.decoder.name != "beam":
+            raise ConfigError(f"expected the decoder beam for alternatives, got {self.decoder.name}: take beam")
         if isinstance(source, np.ndarray):
             chunks = iter([check_waveform(source)])
         else:
@@ -92,7 +118,9 @@ class Recognizer:
                 n_samples += len(chunk)
                 yield chunk
 
-        alignment = self.decoder.decode_parts(self.runtime.stream_log_probs(counted())).alignment
+        n_best = 1 if n_alternatives is None else _N_SPELLINGS * (n_alternatives + 1)
+        decoded = self.decoder.decode_parts(self.runtime.stream_log_probs(counted()), n_best)
+        alignment, temperature = decoded.alignment, self.decoder.temperature
         duration = n_samples / SAMPLE_RATE
         pieces = [self.tokenizer.pieces[token_id] for token_id in alignment.token_ids]
         words = group_words(pieces, alignment, self.config.frame_s)
@@ -100,10 +128,19 @@ class Recognizer:
             audio_filepath=_path(source),
             duration=duration,
             text=self.tokenizer.decode(alignment.token_ids),
-            confidence=_confidence(alignment),
-            words=tuple(_within(word, duration) for word in words),
+            confidence=scaled(_confidence(alignment), temperature),
+            words=tuple(_finished(word, duration, temperature) for word in words),
             model=self.config.name,
+            alternatives=None if n_alternatives is None else self._alternatives(decoded, n_alternatives),
         )
+
+    def _alternatives(self, decoded: Decoded, n: int) -> tuple[Alternative, ...]:
+        """Return the best texts but the first; of several token sequences of one text the best counts."""
+        scores: dict[str, float] = {}
+        best = decoded.hypotheses[0].score
+        for hypothesis in decoded.hypotheses:
+            scores.setdefault(self.tokenizer.decode(hypothesis.token_ids), hypothesis.score - best)
+        return tuple(Alternative(text, score) for text, score in list(scores.items())[1 : n + 1])
 
 
 def load(
@@ -149,9 +186,10 @@ def _confidence(alignment: Alignment) -> float:
     return min(1.0, float(np.exp(alignment.log_probs.mean(dtype=np.float64))))
 
 
-def _within(word: Word, duration_s: float) -> Word:
-    """End a word no later than the recording, whose last frame may reach beyond it."""
-    return dataclasses.replace(word, start=min(word.start, duration_s), end=min(word.end, duration_s))
+def _finished(word: Word, duration_s: float, temperature: float) -> Word:
+    """End a word no later than the recording, whose last frame may reach beyond it, and scale its confidence."""
+    start, end = min(word.start, duration_s), min(word.end, duration_s)
+    return Word(word.word, start, end, scaled(word.confidence, temperature))
 
 
 def _path(source: object) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Write a file for each recording here instead of to standard output.",
 )
+@click.option("--alternatives", type=click.IntRange(min=1), help="Other texts, in json and jsonl, at most so many.")
 @click.option("--channel", type=click.IntRange(min=0), help="Take one channel, from 0 [default: the mean of all].")
 @click.pass_context
 def transcribe(
@@ -43,6 +44,7 @@ def transcribe(
     hotwords_path: Path | None,
     format_: str,
     output_dir: Path | None,
+    alternatives: int | None,
     channel: int | None,
 ) -> None:
     """Turn recordings into text.
@@ -60,6 +62,8 @@ def transcribe(
       silero-like transcribe talk.flac --lm my.arpa.gz --hotwords names.txt
       cat talk.flac | silero-like transcribe -
     """
+    if alternatives and format_ == "txt":
+        raise click.UsageError("--alternatives needs --format json or jsonl")
     recordings, problems = find_recordings(inputs)
     paths = output_paths(recordings, output_dir, f".{format_}") if output_dir else []
     batch = Batch(context)
@@ -69,7 +73,7 @@ def transcribe(
         recognizer = load_recognizer(model, decoder, beam_width, lm, hotwords_path)
         done = batch.run(
             recordings,
-            lambda recording: recognizer.transcribe(recording.source, channel=channel),
+            lambda recording: recognizer.transcribe(recording.source, channel=channel, n_alternatives=alternatives),
             lambda recording: recording.source,
         )
         if output_dir:
