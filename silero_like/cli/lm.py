@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from silero_like.cli.lm_hotwords import hotwords
 from silero_like.cli.lm_tune import tune
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def lm() -> None:
 
 
 lm.add_command(tune)
+lm.add_command(hotwords)
 
 
 @lm.command()

@@ -171,7 +171,7 @@ def find_keywords(rows: Sequence[Row], keywords: Sequence[tuple[str, ...]]) -> l
     """Count keywords and phrases; what was said and recognised within one utterance is a hit, wherever it stands."""
     result = []
     for keyword in keywords:
-        counts = [(_occurrences(row.reference, keyword), _occurrences(row.hypothesis, keyword)) for row in rows]
+        counts = [(occurrences(row.reference, keyword), occurrences(row.hypothesis, keyword)) for row in rows]
         said, recognised = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
         result.append(Keyword(" ".join(keyword), said, recognised, sum(min(pair) for pair in counts)))
     return result
@@ -235,7 +235,8 @@ def _badness(row: Row) -> tuple[float, int, str]:
     return (row.words.rate or 0.0, row.words.errors, row.item.utterance_id)
 
 
-def _occurrences(words: Sequence[str], phrase: tuple[str, ...]) -> int:
+def occurrences(words: Sequence[str], phrase: tuple[str, ...]) -> int:
+    """Count the places at which a phrase stands."""
     return sum(tuple(words[start : start + len(phrase)]) == phrase for start in range(len(words) - len(phrase) + 1))
 
 

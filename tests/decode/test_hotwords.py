@@ -82,6 +82,20 @@ def test_a_hotword_acts_and_words_outside_the_model_work() -> None:
     assert best({"one": -20.0}) != "▁one"
 
 
+@given(st.text("ab\t\r\n \ufeff-1.5e9né\0", max_size=40), st.lists(st.integers(0, len(PIECES) - 1), max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_whatever_the_file_holds_it_is_read_or_refused(text: str, token_ids: list[int]) -> None:
+    pieces = (*PIECES, "a", "b")
+    try:
+        hotwords = read_hotwords(text.split("\n"))
+        scorer = HotwordScorer(hotwords, pieces)
+    except ValueError as error:
+        assert "expected" in str(error) or "no token with" in str(error)  # noqa: PT017
+        return
+    assert all(phrase == " ".join(phrase.split()) for phrase in hotwords)
+    assert np.isfinite(gains(scorer, token_ids)).all()
+
+
 def test_ten_thousand_lines_with_duplicates_and_empty_lines() -> None:
     lines = [line for i in range(5000) for line in (f"word{i % 2500} york\t{i}e-3\r\n", " \n")]
     hotwords = read_hotwords(lines)
