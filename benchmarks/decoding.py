@@ -29,7 +29,7 @@ import numpy.typing as npt
 from benchmarks.machine import describe_machine
 from data.manifest import Utterance, read_manifest
 from data.text import get_normalizer
-from decode.beam import BeamConfig
+from decode.config import BeamConfig
 from decode.greedy import greedy_decode
 from decode.ngram import read_words
 from silero_like.audio import load_audio

@@ -8,76 +8,27 @@ A frame costs a fixed number of NumPy calls, however many hypotheses there are. 
 passed over: they only move probability from the paths that end in a token to those that end in a blank.
 """
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, log
-from typing import Any, Protocol
+from itertools import islice
+from math import log
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from decode.align import check_log_probs, check_normalised
+from decode.config import BeamConfig
 from decode.history import History
 from decode.transitions import Floats, Ints
 
 INF = float("inf")
 BLOCK_FRAMES = 256  # frames looked at together; scorers may tidy up between blocks
+N_SCORED = 4  # times beam_width: so many extensions are scored; their rank before that lacks the last token's gain
 HASH_FACTOR = -7046029254386353131  # odd; hashes of token sequences are polynomials in it modulo 2**64
 
 LAST, HASH, PARENT, NODE, STATES = range(5)  # rows of BeamSearch._ids; from STATES on one row a scorer
 BLANK, TOKEN, SCORE = range(3)  # rows of BeamSearch._scores: two log-probabilities, and what the scorers added
-
-
-@dataclass(frozen=True, kw_only=True)
-class BeamConfig:
-    """How to search, and how much the language model weighs; natural logarithms throughout.
-
-    Raises:
-        ValueError: a value out of its range.
-    """
-
-    beam_width: int = 100
-    """Hypotheses kept from frame to frame."""
-    beam_prune_log_prob: float = -10.0
-    """Hypotheses so much below the best one are dropped; -1e9 keeps all."""
-    token_min_log_prob: float = -6.0
-    """Tokens below it are not tried in a frame; -1e9 tries all that are possible."""
-    blank_skip: float = 0.99
-    """A frame whose blank has a higher probability is taken as blank alone; 1 never does so."""
-    alpha: float = 0.5
-    """Weight of the language model's log-probabilities."""
-    beta: float = 1.0
-    """Added for every word (or token, with a token model)."""
-    unk_score: float = -5.0
-    """Added for every word that the language model does not know, beside what it gives ``<unk>``."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-            _require(is_number, f"a finite number as {field.name}", value)
-        _require(isinstance(self.beam_width, int) and self.beam_width >= 1, "beam_width of at least 1", self.beam_width)
-        _require(self.beam_prune_log_prob < 0, "beam_prune_log_prob below 0", self.beam_prune_log_prob)
-        _require(self.token_min_log_prob < 0, "token_min_log_prob below 0", self.token_min_log_prob)
-        _require(0 < self.blank_skip <= 1, "blank_skip in (0, 1]", self.blank_skip)
-        _require(self.alpha >= 0, "alpha of at least 0", self.alpha)
-
-    def to_dict(self) -> dict[str, int | float]:
-        """Return JSON values; `from_dict` makes an equal config of them."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "BeamConfig":
-        """Make a config; what is left out gets its default.
-
-        Raises:
-            ValueError: an unknown key, or a value that cannot be.
-        """
-        names = [field.name for field in dataclasses.fields(cls)]
-        unknown = sorted(set(values).difference(names))
-        _require(not unknown, f"settings among {', '.join(names)}", ", ".join(unknown))
-        return cls(**values)
 
 
 class Scorer(Protocol):
@@ -112,7 +63,8 @@ class Hypothesis:
     score: float
     """What hypotheses are ordered by: ``log_prob`` and the gains of all scorers."""
     log_prob: float
-    """Natural log-probability of the tokens given the audio: of all their paths that were not pruned."""
+    """Natural log-probability of the tokens given the audio: of all their paths that were not pruned. Where it was
+    recombined with a better one, it has lost to that one what it had lost by then, an estimate."""
 
 
 class BeamSearch:
@@ -167,9 +119,9 @@ class BeamSearch:
         totals = log_probs + self._scores[SCORE]
         for scorer, states in zip(self.scorers, self._ids[STATES:], strict=True):
             totals += scorer.ends(states)
-        best = np.argsort(-totals, kind="stable")[:n_best].tolist()
-        tokens = self._history.tokens
-        return [Hypothesis(tokens(self._ids[NODE, i]), float(totals[i]), float(log_probs[i])) for i in best]
+        best = np.argsort(-totals, kind="stable")[:n_best]
+        paths = self._history.paths(self._ids[NODE, best], totals[best], log_probs[best])
+        return [Hypothesis(*path) for path in islice(paths, n_best)]
 
     def partial(self) -> tuple[int, ...]:
         """Return the tokens of the hypothesis that is best so far."""
@@ -228,6 +180,25 @@ class BeamSearch:
         after[TOKEN, n_stay:], after[SCORE, n_stay:] = grid[parents, columns], score[parents] + gains
         self._scores = after
         self._ids = np.concatenate((self._ids[:, stayed], self._extended(parents, tried)), axis=1)
+        if self.config.recombine:
+            self._recombine()
+
+    def _recombine(self) -> None:
+        """Keep the best of those with the same last token and states: whatever follows, they gain the same."""
+        keys = self._ids[LAST]
+        for states in self._ids[STATES:]:
+            keys = keys * HASH_FACTOR + states
+        log_probs = np.logaddexp(self._scores[BLANK], self._scores[TOKEN])
+        ranks = log_probs + self._scores[SCORE]
+        order = np.lexsort((-ranks, keys))
+        is_best = np.append(True, np.diff(keys[order]) != 0)
+        if is_best.all():
+            return
+        lost, kept = order[~is_best], order[is_best][np.cumsum(is_best)[~is_best] - 1]
+        nodes = self._ids[NODE]
+        self._history.recombine(nodes[kept], nodes[lost], ranks[kept] - ranks[lost], log_probs[kept] - log_probs[lost])
+        best = np.sort(order[is_best])
+        self._ids, self._scores = self._ids[:, best], self._scores[:, best]
 
     def _merge(self, grid: Floats, stay_token: Floats, row: Floats, tokens: Ints) -> None:
         """Repeat a token only after a blank; move what becomes a hypothesis that is there already to that one.
@@ -250,13 +221,13 @@ class BeamSearch:
     def _candidates(self, grid: Floats, best: float) -> tuple[Ints, Ints, Floats]:
         """Return rows, columns and ranks `(m,)` of the extensions that are worth to be scored.
 
-        The rank lacks the gain of the last token: what is far behind even so, or beyond the beam's width, is left out,
-        which saves most of the scoring.
+        The rank lacks the gain of the last token: what is far behind even so, or beyond some times the beam's width,
+        is left out, which saves most of the scoring.
         """
         ranks = (grid + self._scores[SCORE, :, None]).ravel()
         floor = max(best, ranks.max(initial=-INF)) + self.config.beam_prune_log_prob
         kept = np.flatnonzero(ranks > floor)
-        kept = kept[_best(ranks[kept], self.config.beam_width)]
+        kept = kept[_best(ranks[kept], N_SCORED * self.config.beam_width)]
         rows, columns = np.divmod(kept, max(1, grid.shape[1]))
         return rows, columns, ranks[kept]
 
@@ -310,8 +281,3 @@ def _best(ranks: Floats, n: int) -> Ints | slice:
     """Select the ``n`` highest, in their order."""
     n_over = len(ranks) - n
     return slice(None) if n_over <= 0 else np.sort(np.argpartition(ranks, n_over)[n_over:])
-
-
-def _require(is_right: bool, expected: str, found: object) -> None:
-    if not is_right:
-        raise ValueError(f"expected {expected}, got {found}")

@@ -2,7 +2,8 @@
 
 Every occurrence of a phrase in the finished text adds its weight, once; phrases may overlap. An automaton over letters
 (Aho and Corasick, 1975) is walked token by token, so it does not matter how a phrase is cut into tokens. A phrase that
-is under way counts in part already, by the share of its letters, and the share is taken back when it breaks off.
+is under way counts in part already, by the share of its letters, and the share is taken back when it breaks off. The
+first letter earns nothing: so many words begin like it that better hypotheses would be pushed out of the beam.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -111,7 +112,8 @@ class _Automaton:
 
     def add(self, letters: str, weight: float) -> None:
         """Add a phrase, from its opening mark to the mark behind it."""
-        node = 0
+        node, n_letters = 0, len(letters) - 2
+        n_free = min(1, n_letters - 1)
         for depth, letter in enumerate(letters):
             after = self._next.setdefault((node, letter), len(self._links))
             if after == len(self._links):
@@ -120,8 +122,8 @@ class _Automaton:
                 self._links.append(0)
                 self.shares.append(0.0)
             node = after
-            if depth < len(letters) - 1:
-                self.shares[node] = max(self.shares[node], weight * depth / (len(letters) - 2))
+            if n_free < depth <= n_letters:
+                self.shares[node] = max(self.shares[node], weight * (depth - n_free) / (n_letters - n_free))
         self._weights[node] += weight
 
     def finish(self) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from decode.beam import BeamConfig
+from decode.config import BeamConfig
 from decode.lexicon import Lexicon, marked
 from decode.transitions import Floats, Ints, Transitions, doubled
 from decode.words import WORD_START

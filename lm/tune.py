@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from decode.beam import BeamConfig, BeamSearch
+from decode.beam import BeamSearch
+from decode.config import BeamConfig
 from decode.lexicon import Lexicon
 from decode.lm import Ngram, WordScorer
 from decode.words import split_words
@@ -207,10 +208,10 @@ def find_weights(
         ValueError: log-probs that do not fit the pieces, or words that the pieces cannot spell.
         LanguageModelError: a domain without a word in its references.
     """
-    lists = Lists(task)
-    lists.extend(task.search(config, with_lm=False), progress=progress)
+    lists, whole = Lists(task), replace(config, recombine=False)  # the scores of what is recombined are estimates
+    lists.extend(task.search(whole, with_lm=False), progress=progress)
     for alpha, beta in FIRST_WEIGHTS:
-        lists.extend(task.search(replace(config, alpha=alpha, beta=beta)), progress=progress)
+        lists.extend(task.search(replace(whole, alpha=alpha, beta=beta)), progress=progress)
     tried: set[BeamConfig] = set()
     for _ in range(MAX_ROUNDS):
         found = surface(lists.candidates(), task.utterances, *grid)
@@ -219,7 +220,7 @@ def find_weights(
         if best in tried:
             break
         tried.add(best)
-        lists.extend(task.search(best), progress=progress)
+        lists.extend(task.search(replace(best, recombine=False)), progress=progress)
     return found, best
 
 

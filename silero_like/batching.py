@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import truediv
 from typing import TypeVar
 
 import numpy as np
@@ -26,7 +27,12 @@ BATCH_SIZE = 16
 
 
 def transcribe_batch(
-    recognizer: Recognizer, sources: Sequence[str], *, channel: int | None = None, batch_size: int = BATCH_SIZE
+    recognizer: Recognizer,
+    sources: Sequence[str],
+    *,
+    channel: int | None = None,
+    n_alternatives: int | None = None,
+    batch_size: int = BATCH_SIZE,
 ) -> list[Outcome]:
     """Transcribe recordings, the short ones in batches of similar length.
 
@@ -34,6 +40,7 @@ def transcribe_batch(
         recognizer: what transcribes.
         sources: paths, or "-" for standard input.
         channel: the 0-based channel to take; the mean of all when None.
+        n_alternatives: other texts at most, as of `Recognizer.transcribe`.
         batch_size: recordings in one call of the model, at most. It does not change the text.
 
     Returns:
@@ -43,24 +50,24 @@ def transcribe_batch(
     outcomes: dict[int, Outcome] = {}
     short: dict[int, Array] = {}
     for number, source in enumerate(sources):
-        found = _attempt(partial(_read, recognizer, source, channel))
+        found = _attempt(partial(_read, recognizer, source, channel, n_alternatives))
         if isinstance(found, np.ndarray):
             short[number] = found
         else:
             outcomes[number] = found
     for numbers in _batches(short, batch_size):
         waveforms, names = [short[number] for number in numbers], [sources[number] for number in numbers]
-        outcomes |= zip(numbers, _transcribe_waveforms(recognizer, waveforms, names), strict=True)
+        outcomes |= zip(numbers, _transcribe_waveforms(recognizer, waveforms, names, n_alternatives), strict=True)
     return [outcomes[number] for number in range(len(sources))]
 
 
-def _read(recognizer: Recognizer, source: str, channel: int | None) -> Array | Transcript:
+def _read(recognizer: Recognizer, source: str, channel: int | None, n_alternatives: int | None) -> Array | Transcript:
     """Return the waveform of a short recording, the transcript of a longer one."""
     chunks = stream_audio(source, window_s=SHORT_S, channel=channel)
     first, second = next(chunks, np.zeros(0, np.float32)), next(chunks, None)
     if second is None:
         return first
-    return recognizer.transcribe_chunks(itertools.chain([first, second], chunks), source)
+    return recognizer.transcribe_chunks(itertools.chain([first, second], chunks), source, n_alternatives)
 
 
 def _batches(waveforms: Mapping[int, Array], batch_size: int) -> Iterator[list[int]]:
@@ -76,17 +83,24 @@ def _batches(waveforms: Mapping[int, Array], batch_size: int) -> Iterator[list[i
         yield batch
 
 
-def _transcribe_waveforms(recognizer: Recognizer, waveforms: Sequence[Array], names: Sequence[str]) -> list[Outcome]:
-    decoder = recognizer.decoder
+def _transcribe_waveforms(
+    recognizer: Recognizer, waveforms: Sequence[Array], names: Sequence[str], n_alternatives: int | None
+) -> list[Outcome]:
     try:
-        parts = recognizer.runtime.log_probs_batch(waveforms)
         return [
-            recognizer.transcript(decoder.decode_parts([log_probs]).alignment, len(waveform) / SAMPLE_RATE, name)
-            for log_probs, waveform, name in zip(parts, waveforms, names, strict=True)
+            recognizer.transcribe_log_probs(
+                [log_probs], partial(truediv, len(waveform), SAMPLE_RATE), name, n_alternatives
+            )
+            for log_probs, waveform, name in zip(
+                recognizer.runtime.log_probs_batch(waveforms), waveforms, names, strict=True
+            )
         ]
     except Exception:  # noqa: BLE001 - alone, each tells whether the fault was its own
         pairs = zip(waveforms, names, strict=True)
-        return [_attempt(partial(recognizer.transcribe_chunks, [waveform], name)) for waveform, name in pairs]
+        return [
+            _attempt(partial(recognizer.transcribe_chunks, [waveform], name, n_alternatives))
+            for waveform, name in pairs
+        ]
 
 
 def _attempt(work: Callable[[], Found]) -> Found | Exception:

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from math import log
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from decode.align import align_long, check_normalised
-from decode.beam import BeamConfig, BeamSearch, Scorer
+from decode.beam import BeamSearch, Scorer
+from decode.config import BeamConfig
 from decode.greedy import greedy_align_parts
 from decode.hotwords import HotwordScorer
 from decode.lm import WordScorer, make_lexicon
@@ -37,9 +39,11 @@ class Decoder(Protocol):
 
     name: str
     """One of `DECODERS`."""
+    temperature: float
+    """What makes its words' confidences fit how often they are right (`decode.calibration`)."""
 
-    def decode_parts(self, parts: Iterable[Array]) -> Decoded:
-        """Decode successive `(t, V)` of one recording."""
+    def decode_parts(self, parts: Iterable[Array], n_best: int = 1) -> Decoded:
+        """Decode successive `(t, V)` of one recording; threads may share a decoder."""
 
 
 def make_decoder(
@@ -84,18 +88,18 @@ def make_decoder(
 class GreedyDecoder:
     """The best label of every frame."""
 
-    name = "greedy"
+    name, temperature = "greedy", 1.0
 
     def __init__(self, blank_id: int) -> None:
         self._blank_id = blank_id
 
-    def decode_parts(self, parts: Iterable[Array]) -> Decoded:
-        """Decode successive `(t, V)` of one recording, holding one part at a time."""
+    def decode_parts(self, parts: Iterable[Array], n_best: int = 1) -> Decoded:
+        """Decode successive `(t, V)` of one recording, holding one part at a time; it knows the best only."""
         return Decoded(greedy_align_parts(parts, self._blank_id))
 
 
 class BeamDecoder:
-    """This project's beam search (`decode.beam`); threads must not share one."""
+    """This project's beam search (`decode.beam`). Threads that share one take turns; they must not share `search`."""
 
     name = "beam"
 
@@ -114,10 +118,14 @@ class BeamDecoder:
         if hotwords:
             scorers.append(HotwordScorer(hotwords, tokenizer.pieces))
         self.search = BeamSearch(tokenizer.n_labels, tokenizer.blank_id, config, scorers)
+        self.temperature = config.confidence_temperature
+        self._lock = Lock()
 
-    def decode_parts(self, parts: Iterable[Array]) -> Decoded:
-        """Decode successive `(t, V)` of one recording."""
-        return decode_parts(parts, self.search)
+    def decode_parts(self, parts: Iterable[Array], n_best: int = 1) -> Decoded:
+        """Decode successive `(t, V)` of one recording, which are collected first: others may search meanwhile."""
+        collected = list(parts)
+        with self._lock:
+            return decode_parts(collected, self.search, n_best)
 
 
 class PyctcdecodeDecoder:
@@ -137,6 +145,8 @@ class PyctcdecodeDecoder:
         except ImportError as error:
             raise MissingExtraError(PYCTCDECODE_HINT) from error
         self._tokenizer, self._config, self._hotwords = tokenizer, config, hotwords
+        self.temperature = config.confidence_temperature
+        self._lock = Lock()
         labels = [*tokenizer.pieces, ""]
         if lm_path is None:
             self._decoder: Any = build_ctcdecoder(labels)
@@ -150,8 +160,8 @@ class PyctcdecodeDecoder:
                 labels, str(plain), words, alpha=config.alpha, beta=config.beta, unk_score_offset=offset
             )
 
-    def decode_parts(self, parts: Iterable[Array]) -> Decoded:
-        """Decode successive `(t, V)` of one recording, which are collected first."""
+    def decode_parts(self, parts: Iterable[Array], n_best: int = 1) -> Decoded:
+        """Decode successive `(t, V)` of one recording, which are collected first; only the best is given."""
         log_probs = np.concatenate([np.zeros((0, self._tokenizer.n_labels), np.float32), *parts])
         check_normalised(log_probs, self._tokenizer.n_labels, self._tokenizer.blank_id)
         for text in self.texts(log_probs):
@@ -167,13 +177,14 @@ class PyctcdecodeDecoder:
             options = {"hotwords": list(self._hotwords), "hotword_weight": max(self._hotwords.values())}
         if not len(log_probs):
             return []
-        beams = self._decoder.decode_beams(
-            log_probs,
-            beam_width=self._config.beam_width,
-            beam_prune_logp=self._config.beam_prune_log_prob,
-            token_min_logp=self._config.token_min_log_prob,
-            **options,
-        )
+        with self._lock:
+            beams = self._decoder.decode_beams(
+                log_probs,
+                beam_width=self._config.beam_width,
+                beam_prune_logp=self._config.beam_prune_log_prob,
+                token_min_logp=self._config.token_min_log_prob,
+                **options,
+            )
         return [str(beam[0]) for beam in beams]
 
 

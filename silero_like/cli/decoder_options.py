@@ -59,12 +59,12 @@ def load_recognizer(
     hotwords = {}
     if hotwords_path:
         lang = load_bundle(model or BUNDLED_PATH, verify=False).config.lang
-        hotwords = _read_hotwords(hotwords_path, lang)
+        hotwords = read_hotwords_file(hotwords_path, lang)
     decoder = decoder or ("beam" if beam_width else None)
     return load(model, decoder=decoder, lm_path=lm, beam_width=beam_width, hotwords=hotwords)
 
 
-def _read_hotwords(path: Path, lang: str) -> dict[str, float]:
+def read_hotwords_file(path: Path, lang: str) -> dict[str, float]:
     """Read phrases and write them as transcripts are written."""
     from data.text import get_normalizer
     from decode.hotwords import read_hotwords

@@ -71,7 +71,8 @@ def recognise(
         return _scored(
             utterance,
             recognised.text,
-            confidence=recognised.confidence,
+            recognised.confidence,
+            recognised.word_confidences,
             snr_db=sound.snr_db,
             bandwidth_hz=sound.bandwidth_hz,
         )
@@ -103,8 +104,9 @@ def read_texts(utterances: Sequence[Utterance], path: Path, batch: Batch) -> lis
 def _scored(
     utterance: Utterance,
     hypothesis: str,
-    *,
     confidence: float | None = None,
+    word_confidences: tuple[float, ...] = (),
+    *,
     snr_db: float | None = None,
     bandwidth_hz: float | None = None,
 ) -> Scored:
@@ -118,6 +120,7 @@ def _scored(
         reference=utterance.text,
         hypothesis=hypothesis,
         confidence=confidence,
+        word_confidences=word_confidences,
         snr_db=snr_db,
         bandwidth_hz=bandwidth_hz,
     )

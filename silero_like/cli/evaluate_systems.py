@@ -31,6 +31,7 @@ class Recognised:
 
     text: str
     confidence: float | None = None
+    word_confidences: tuple[float, ...] = ()
 
 
 class System(Protocol):
@@ -56,7 +57,7 @@ class OwnModel:
 
     def transcribe(self, waveform: Array) -> Recognised:
         transcript = self._recognizer.transcribe(waveform)
-        return Recognised(transcript.text, transcript.confidence)
+        return Recognised(transcript.text, transcript.confidence, tuple(w.confidence for w in transcript.words))
 
 
 class PocketSphinx:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from silero_like.cli.lm_build import build, spoken
+from silero_like.cli.lm_hotwords import hotwords
 from silero_like.cli.lm_info import info
 from silero_like.cli.lm_mix import interpolate
 from silero_like.cli.lm_tune import tune
@@ -21,5 +22,5 @@ def lm() -> None:
     """
 
 
-for command in (build, info, interpolate, spoken, tune):
+for command in (build, hotwords, info, interpolate, spoken, tune):
     lm.add_command(command)

@@ -18,6 +18,7 @@ from silero_like.cli.pictures import check_picture_path, new_figure, save_figure
 from silero_like.writers import write_atomically
 
 if TYPE_CHECKING:
+    from decode.beam import BeamSearch
     from lm.corpus import Progress
     from lm.tune import Decoded, Surface, Utterances
     from silero_like.recognizer import Recognizer
@@ -37,7 +38,8 @@ def tune_models(
     """Find the best settings for each model; the reports are what --json writes."""
     import numpy as np
 
-    from decode.beam import BeamConfig
+    from decode.calibration import calibration_error, fit_temperature, reliability, scaled
+    from decode.config import BeamConfig
     from decode.lm import make_lexicon
     from decode.ngram import KenLM, read_words
     from lm.perplexity import load_kenlm
@@ -56,8 +58,34 @@ def tune_models(
             rates, best = find_weights(task, config, (np.array(UNK_SCORES), alphas, betas), show)
             prunings = (replace(best, token_min_log_prob=low, beam_prune_log_prob=drop) for low, drop in PRUNINGS)
             tried = [decode(task, pruned, show) for pruned in prunings]
-        found.append((_report(path, rates, tried, tightest(tried)), rates))
+        report = _report(path, rates, tried, chosen := tightest(tried))
+        confidences, is_right = _judge_words(recognizer, task.search(chosen.config), utterances)
+        errors = {
+            temperature: calibration_error(reliability([scaled(c, temperature) for c in confidences], is_right))
+            for temperature in (1.0, fit_temperature(confidences, is_right))
+        }
+        report["decoder"]["confidence_temperature"] = min(errors, key=lambda temperature: errors[temperature])
+        report["calibration_error_without"], report["calibration_error"] = errors[1.0], min(errors.values())
+        found.append((report, rates))
     return found
+
+
+def _judge_words(recognizer: Recognizer, search: BeamSearch, utterances: Utterances) -> tuple[list[float], list[bool]]:
+    """Return the confidence of every word that a search finds, and whether it was said."""
+    from decode.times import decode_parts
+    from decode.words import group_words, split_words
+    from silero_like.evaluation.breakdown import align_words
+
+    confidences: list[float] = []
+    is_right: list[bool] = []
+    for log_probs, reference in zip(utterances.log_probs, utterances.references, strict=True):
+        alignment = decode_parts([log_probs], search).alignment
+        pieces = [recognizer.tokenizer.pieces[token_id] for token_id in alignment.token_ids]
+        words = group_words(pieces, alignment, recognizer.config.frame_s)
+        confidences += [word.confidence for word in words]
+        pairs = align_words(split_words(reference), [word.word for word in words])
+        is_right += [said == heard for said, heard in pairs if heard]
+    return confidences, is_right
 
 
 def read_utterances(
@@ -164,6 +192,8 @@ def show_report(report: Report) -> None:
     for name, rates in report["domains"].items():
         click.echo(f"  {name:20} WER {rates['wer_without']:7.2%} -> {rates['wer']:7.2%}")
     click.echo(f"  {'mean':20} WER {report['macro_wer_without']:7.2%} -> {report['macro_wer']:7.2%}")
+    errors = f"{report['calibration_error_without']:7.2%} -> {report['calibration_error']:7.2%}"
+    click.echo(f"  {'confidence':20} ECE {errors}")
     for each in report["prunings"]:
         pruning = f"{each['token_min_log_prob']:g} / {each['beam_prune_log_prob']:g}"
         click.echo(f"  {'pruning ' + pruning:20} WER {each['macro_wer']:7.2%}, {each['cpu_s']:.1f} s of processor time")
@@ -215,7 +245,8 @@ def tune(
     beta, unk_score) is computed at once, until the best ones have been decoded with. Chosen is the lowest mean over the
     domains under which no domain loses more than 1 point against the acoustic model alone. With it all is decoded under
     several prunings, and the tightest is taken that costs no more than 0.1 points. Tune on speech that stands for what
-    is to be transcribed, and check on other speech.
+    is to be transcribed, and check on other speech. A temperature is fitted, too, if with it confidences tell
+    better how often words are right.
 
     \b
     Examples:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     type=OUTPUT_FOLDER,
     help="Write a file for each recording here instead of to standard output.",
 )
+@click.option("--alternatives", type=click.IntRange(min=1), help="Other texts, in json and jsonl, at most so many.")
 @click.option("--channel", type=click.IntRange(min=0), help="Take one channel, from 0 [default: the mean of all].")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.pass_context
@@ -47,6 +48,7 @@ def transcribe(
     hotwords_path: Path | None,
     format_: str,
     output_dir: Path | None,
+    alternatives: int | None,
     channel: int | None,
     jobs: int,
 ) -> None:
@@ -65,6 +67,8 @@ def transcribe(
       silero-like transcribe talk.flac --lm my.arpa.gz --hotwords names.txt
       cat talk.flac | silero-like transcribe -
     """
+    if alternatives and format_ == "txt":
+        raise click.UsageError("--alternatives needs --format json or jsonl")
     recordings, problems = find_recordings(inputs)
     if jobs > 1 and len(recordings) > 1 and any(recording.source == "-" for recording in recordings):
         raise click.UsageError("standard input cannot be shared by --jobs: transcribe it by itself")
@@ -74,7 +78,7 @@ def transcribe(
         batch.fail(problem)
     if recordings:
         recognizer = load_recognizer(model, decoder, beam_width, lm, hotwords_path)
-        results = _transcribe(recognizer, recordings, channel, jobs)
+        results = _transcribe(recognizer, recordings, channel, alternatives, jobs)
         done = batch.sift(results, recordings, lambda recording: recording.source)
         if output_dir:
             path_of = dict(zip(recordings, paths, strict=True))
@@ -89,10 +93,14 @@ def transcribe(
 
 
 def _transcribe(
-    recognizer: Recognizer, recordings: Sequence[Recording], channel: int | None, jobs: int
+    recognizer: Recognizer,
+    recordings: Sequence[Recording],
+    channel: int | None,
+    alternatives: int | None,
+    jobs: int,
 ) -> Iterator[tuple[Recording, Transcript | Failure]]:
     """Yield each recording with what became of it, in order."""
-    groups, work = grouped(recordings, jobs), partial(_transcribe_group, recognizer, channel)
+    groups, work = grouped(recordings, jobs), partial(_transcribe_group, recognizer, channel, alternatives)
     if jobs > 1 and len(groups) > 1:
         processes = Jobs(
             work, lambda recording, reason: Failure(f"{recording.source}: {reason}"), min(jobs, len(groups))
@@ -104,12 +112,12 @@ def _transcribe(
 
 
 def _transcribe_group(
-    recognizer: Recognizer, channel: int | None, group: Sequence[Recording]
+    recognizer: Recognizer, channel: int | None, alternatives: int | None, group: Sequence[Recording]
 ) -> list[Transcript | Failure]:
     from silero_like.batching import transcribe_batch
 
     sources = [recording.source for recording in group]
-    outcomes = transcribe_batch(recognizer, sources, channel=channel)
+    outcomes = transcribe_batch(recognizer, sources, channel=channel, n_alternatives=alternatives)
     return [
         failure(outcome, source) if isinstance(outcome, Exception) else outcome
         for source, outcome in zip(sources, outcomes, strict=True)

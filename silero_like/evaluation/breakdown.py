@@ -7,6 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
+from decode.calibration import Bin, calibration_error, reliability
 from silero_like.evaluation.edits import align, format_rate
 from silero_like.evaluation.scoring import Row
 
@@ -29,7 +30,7 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class Bin:
+class Group:
     """The utterances whose factor lies from `low` to `high`."""
 
     low: float
@@ -75,11 +76,13 @@ class Breakdown:
     lost: list[Lost]
     confusions: list[tuple[tuple[str, str], int]]
     """((said, recognised), count) of tokens; "" stands for none."""
-    factors: dict[str, list[Bin]]
+    factors: dict[str, list[Group]]
     """Error rate by duration, speaking rate, SNR and confidence; factors that are not known are left out."""
     worst: list[Row]
     """Utterances by WER, then by errors."""
     keywords: list[Keyword]
+    calibration: list[Bin]
+    """Words by confidence, and how many of them are right; empty where the recogniser gives no confidences."""
 
 
 def break_down(
@@ -118,7 +121,19 @@ def break_down(
         factors={name: bins for name, factor in FACTORS.items() if (bins := bin_errors(rows, factor))},
         worst=sorted((row for row in rows if row.words.errors), key=_badness, reverse=True)[:n_most],
         keywords=find_keywords(rows, keywords),
+        calibration=reliability(*judge_words(rows)),
     )
+
+
+def judge_words(rows: Sequence[Row]) -> tuple[list[float], list[bool]]:
+    """Return the confidence of every word recognised, and whether it was said; without words that the rules changed."""
+    confidences: list[float] = []
+    is_right: list[bool] = []
+    for row in rows:
+        if len(row.hypothesis) == len(row.item.word_confidences):
+            confidences += row.item.word_confidences
+            is_right += [word == heard for word, heard in align_words(row.reference, row.hypothesis) if heard]
+    return confidences, is_right
 
 
 def align_words(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[str, str]]:
@@ -140,7 +155,7 @@ def align_words(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tup
     return pairs
 
 
-def bin_errors(rows: Sequence[Row], factor: Callable[[Row], float | None]) -> list[Bin]:
+def bin_errors(rows: Sequence[Row], factor: Callable[[Row], float | None]) -> list[Group]:
     """Split the utterances into up to five groups of about equal size by a factor, and give each its WER."""
     known = sorted(((value, row) for row in rows if (value := factor(row)) is not None), key=lambda pair: pair[0])
     bins = []
@@ -148,7 +163,7 @@ def bin_errors(rows: Sequence[Row], factor: Callable[[Row], float | None]) -> li
         members = [known[index] for index in part]
         if members:
             errors, n_words = (sum(getattr(row.words, key) for _, row in members) for key in ("errors", "length"))
-            bins.append(Bin(members[0][0], members[-1][0], len(members), errors / n_words if n_words else None))
+            bins.append(Group(members[0][0], members[-1][0], len(members), errors / n_words if n_words else None))
     return bins
 
 
@@ -156,7 +171,7 @@ def find_keywords(rows: Sequence[Row], keywords: Sequence[tuple[str, ...]]) -> l
     """Count keywords and phrases; what was said and recognised within one utterance is a hit, wherever it stands."""
     result = []
     for keyword in keywords:
-        counts = [(_occurrences(row.reference, keyword), _occurrences(row.hypothesis, keyword)) for row in rows]
+        counts = [(occurrences(row.reference, keyword), occurrences(row.hypothesis, keyword)) for row in rows]
         said, recognised = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
         result.append(Keyword(" ".join(keyword), said, recognised, sum(min(pair) for pair in counts)))
     return result
@@ -203,6 +218,9 @@ def _parts(breakdown: Breakdown) -> Iterator[list[str]]:
             f"WER by {name}",
             *(f"  {b.low:8.2f} - {b.high:8.2f} {b.utterances:6} {format_rate(b.wer)}" for b in bins),
         ]
+    error = f"expected calibration error {calibration_error(breakdown.calibration):.3f}"
+    lines = (f"  {c.low:8.2f} - {c.high:8.2f} {c.n_words:6} {c.accuracy:.3f}" for c in breakdown.calibration)
+    yield [f"right words by confidence, {error}", *lines]
     yield ["worst utterances", *(_utterance(row) for row in breakdown.worst)]
     yield format_keywords(breakdown.keywords) if breakdown.keywords else []
 
@@ -220,5 +238,6 @@ def _badness(row: Row) -> tuple[float, int, str]:
     return (row.words.rate or 0.0, row.words.errors, row.item.utterance_id)
 
 
-def _occurrences(words: Sequence[str], phrase: tuple[str, ...]) -> int:
+def occurrences(words: Sequence[str], phrase: tuple[str, ...]) -> int:
+    """Count the places at which a phrase stands."""
     return sum(tuple(words[start : start + len(phrase)]) == phrase for start in range(len(words) - len(phrase) + 1))

@@ -46,6 +46,8 @@ class Scored:
     hypothesis: str
     confidence: float | None = None
     """The recogniser's own, in [0, 1]; None when it gives none."""
+    word_confidences: tuple[float, ...] = ()
+    """Of each word of the hypothesis; empty when it gives none."""
     snr_db: float | None = None
     """Estimated signal-to-noise ratio; None when the audio was not looked at."""
     bandwidth_hz: float | None = None

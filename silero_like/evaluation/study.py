@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from decode.calibration import calibration_error
 from silero_like.evaluation.breakdown import Breakdown
 from silero_like.evaluation.difficulty import Difficulty, Gap
 from silero_like.evaluation.scoring import Counts, Evaluation, Row
@@ -38,6 +39,10 @@ class Study:
             "difficulty": {name: dataclasses.asdict(domain) for name, domain in self.difficulty.items()},
             "gaps": {f"{gap.second.name} - {gap.first.name}": gap.to_dict() for gap in self.gaps},
             "keywords": keywords,
+            "calibration": {
+                "error": calibration_error(self.breakdown.calibration),
+                "bins": [dataclasses.asdict(each) for each in self.breakdown.calibration],
+            },
             "provenance": dict(self.provenance),
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
+from dataclasses import replace
 from math import exp, inf, log
 
 import numpy as np
@@ -14,12 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decode import lm
-from decode.beam import BeamConfig, BeamSearch, beam_decode
+from decode.beam import N_SCORED, BeamSearch, beam_decode
+from decode.config import BeamConfig
 from decode.greedy import collapse
 from decode.lexicon import Lexicon
 from decode.transitions import Floats, Ints
 
-UNPRUNED = {"beam_width": 10**9, "beam_prune_log_prob": -1e9, "token_min_log_prob": -1e9, "blank_skip": 1.0}
+UNPRUNED = {
+    "beam_width": 10**9,
+    "beam_prune_log_prob": -1e9,
+    "token_min_log_prob": -1e9,
+    "blank_skip": 1.0,
+    "recombine": False,
+}
 EXACT = BeamConfig(**UNPRUNED, alpha=0.7, beta=0.4, unk_score=-2.0)  # type: ignore[arg-type]
 PIECES = ("▁a", "b", "▁")  # words: a, ab, abb, b, bb, ...; the mark alone may come twice or last
 HAN_PIECES = ("▁明天", "b", "明")  # a piece of two words, and words without a mark
@@ -134,27 +142,39 @@ def test_a_lexicon_knows_words_and_beginnings() -> None:
     beam_width=st.integers(1, 12),
     cuts=st.lists(st.integers(0, 30), max_size=4),
     with_model=st.booleans(),
+    recombine=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_pruned_it_is_the_plain_search_however_the_frames_are_cut(
-    seed: int, n_frames: int, beam_width: int, cuts: list[int], with_model: bool
+    seed: int, n_frames: int, beam_width: int, cuts: list[int], with_model: bool, recombine: bool
 ) -> None:
     config = BeamConfig(
-        beam_width=beam_width, beam_prune_log_prob=-5.0, token_min_log_prob=-3.0, blank_skip=0.8, alpha=0.6, beta=0.5
+        beam_width=beam_width,
+        beam_prune_log_prob=-5.0,
+        token_min_log_prob=-3.0,
+        blank_skip=0.8,
+        alpha=0.6,
+        beta=0.5,
+        recombine=recombine,
     )
     log_probs = random_log_probs(n_frames, 4, seed)
     log_probs[:, 3] += 1.0
     log_probs -= np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
     search = BeamSearch(4, 3, config, [scorer(PIECES, config)] if with_model else [])
     search.step(log_probs)
-    found = search.end(10**6)
+    found = search.end(20)
     expected = plain_search(log_probs, 3, config, scorer(PIECES, config) if with_model else None)
-    assert {h.token_ids: h.log_prob for h in found} == pytest.approx(expected)
+    if recombine:  # what it was recombined with comes back, with a score that is an estimate
+        assert found[0].log_prob == pytest.approx(expected[found[0].token_ids])
+        assert len({h.token_ids for h in found}) == len(found) >= min(20, len(expected))
+        assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
+    else:
+        assert {h.token_ids: h.log_prob for h in found} == pytest.approx(expected)
     search.begin()
     for part in np.split(log_probs, sorted(cuts)):
         search.step(part)
         assert search.partial() is not None
-    assert search.end(10**6) == found  # to the last bit
+    assert search.end(20) == found  # to the last bit
 
 
 def test_long_input_with_tidied_scorers_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,11 +192,26 @@ def test_long_input_with_tidied_scorers_gives_the_same(monkeypatch: pytest.Monke
     assert beam_decode(log_probs, 3, config, [tokens], n_best=20) == found
 
 
+def test_what_was_recombined_comes_back_among_the_alternatives() -> None:
+    rows = np.full((9, 4), 1e-6)  # "a" and perhaps "b", and twice "a", with sure blanks between them
+    rows[[0, 2, 4, 4, 6, 8], [0, 3, 0, 3, 0, 3]] = 1.0
+    rows[[1, 3, 5, 7], 3] = 1.0
+    rows[2, [1, 3]], rows[4], rows[6] = (0.6, 0.4), (0.7, 1e-6, 0.3, 1e-6), (1.0, 1e-6, 1e-6, 1e-6)
+    log_probs = np.log(rows / rows.sum(axis=1, keepdims=True))
+    config = replace(EXACT, recombine=True)
+    exact = {h.token_ids: h for h in beam_decode(log_probs, 3, EXACT, [scorer(PIECES, EXACT)], n_best=10**6)}
+    found = beam_decode(log_probs, 3, config, [scorer(PIECES, config)], n_best=3)
+    assert [h.token_ids for h in found] == list(exact)[:3] and {(0, 0, 0), (0, 1, 0, 0)} < {h.token_ids for h in found}
+    for hypothesis in found:  # nearly exact, as it was blank when they were recombined
+        expected = exact[hypothesis.token_ids]
+        assert (hypothesis.score, hypothesis.log_prob) == pytest.approx((expected.score, expected.log_prob), abs=1e-3)
+
+
 def test_a_wider_beam_finds_no_worse() -> None:
     log_probs = random_log_probs(60, 4, seed=5, scale=1.0)
     scores = []
     for beam_width in (1, 4, 16, 64):
-        config = BeamConfig(beam_width=beam_width, beam_prune_log_prob=-100.0)
+        config = BeamConfig(beam_width=beam_width, beam_prune_log_prob=-100.0, recombine=False)
         scores.append(beam_decode(log_probs, 3, config, [scorer(PIECES, config)])[0].score)
     assert scores == sorted(scores)
 
@@ -262,6 +297,7 @@ def test_a_config_travels_as_json() -> None:
         ("alpha", -0.1),
         ("alpha", "0.5"),
         ("beta", np.nan),
+        ("recombine", 1),
         ("unk_score", None),
     ],
 )
@@ -291,7 +327,9 @@ def plain_search(
         tokens = [label for label in likely or [int(np.argmax(row))] if label != blank_id]
         beams = extend(beams, row, blank_id, tokens, config, model)
         ranks = {prefix: plus(*ends) + total_gain(prefix, model) for prefix, ends in beams.items()}
-        beams = {prefix: beams[prefix] for prefix in kept(ranks, max(ranks.values()), config)}
+        beams = {prefix: beams[prefix] for prefix in kept(ranks, max(ranks.values()), config, config.beam_width)}
+        if config.recombine:
+            beams = recombined(beams, ranks, model)
     return {prefix: plus(*ends) for prefix, ends in beams.items()}
 
 
@@ -314,23 +352,38 @@ def extend(
         after[prefix] = (plus(blank, token) + row[blank_id], plus(repeated, new.pop(prefix, -inf)))
     ranks = {prefix: log_prob + total_gain(prefix[:-1], model) for prefix, log_prob in new.items()}
     stay = max(plus(*ends) + total_gain(prefix, model) for prefix, ends in after.items())
-    return after | {prefix: (-inf, new[prefix]) for prefix in kept(ranks, max(stay, *ranks.values(), -inf), config)}
+    worth = kept(ranks, max(stay, *ranks.values(), -inf), config, N_SCORED * config.beam_width)
+    return after | {prefix: (-inf, new[prefix]) for prefix in worth}
 
 
-def kept(ranks: dict[Prefix, float], best: float, config: BeamConfig) -> list[Prefix]:
+def recombined(
+    beams: dict[Prefix, tuple[float, float]], ranks: dict[Prefix, float], model: lm.WordScorer | None
+) -> dict[Prefix, tuple[float, float]]:
+    best: dict[tuple[Prefix, int], Prefix] = {}
+    for prefix in sorted(beams, key=lambda prefix: -ranks[prefix]):
+        best.setdefault((prefix[-1:], scored(prefix, model)[1]), prefix)
+    return {prefix: beams[prefix] for prefix in beams if prefix in best.values()}
+
+
+def kept(ranks: dict[Prefix, float], best: float, config: BeamConfig, n: int) -> list[Prefix]:
     near = [prefix for prefix, rank in ranks.items() if rank > best + config.beam_prune_log_prob]
-    return sorted(near, key=lambda prefix: -ranks[prefix])[: config.beam_width]
+    return sorted(near, key=lambda prefix: -ranks[prefix])[:n]
 
 
 def total_gain(prefix: Prefix, model: lm.WordScorer | None) -> float:
+    return scored(prefix, model)[0]
+
+
+def scored(prefix: Prefix, model: lm.WordScorer | None) -> tuple[float, int]:
+    """Return what a prefix has gained, and the model's state after it."""
     if model is None:
-        return 0.0
+        return 0.0, 0
     total, state = 0.0, np.array([model.start()])
     for token in prefix:
         tokens: Ints = np.array([token])
         total += float(model.gains(state, tokens)[0])
         state = model.advance(state, tokens)
-    return total
+    return total, int(state[0])
 
 
 def plus(a: float, b: float) -> float:

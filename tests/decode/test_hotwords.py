@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decode.beam import BeamConfig, Scorer, beam_decode
+from decode.beam import Scorer, beam_decode
+from decode.config import BeamConfig
 from decode.hotwords import HotwordScorer, read_hotwords
 from decode.lm import WordScorer, make_lexicon
 from decode.transitions import Ints
@@ -47,11 +48,12 @@ def test_a_finished_text_gets_the_weights_of_its_phrases(token_ids: list[int]) -
 
 
 def test_a_phrase_is_paid_by_letters_and_taken_back() -> None:
-    scorer = HotwordScorer({"new york": 8.0}, PIECES)
-    # 8 letters, the space between included; after "new" three are there, after "y" five, then "n" breaks it.
-    assert gains(scorer, [0, 8, 3]) == pytest.approx([3.0, 2.0, -5.0, 0.0])
-    assert gains(scorer, [0, 1]) == pytest.approx([3.0, 5.0, 0.0])
-    assert gains(scorer, [0, 1, 3]) == pytest.approx([3.0, 5.0, -8.0, 0.0])  # "new yorkn" is another word
+    # 8 letters, the space between included; the first earns nothing, after "new" two are there, "n" breaks it.
+    scorer = HotwordScorer({"new york": 7.0}, PIECES)
+    assert gains(scorer, [0, 8, 3]) == pytest.approx([2.0, 2.0, -4.0, 0.0])
+    assert gains(scorer, [0, 1]) == pytest.approx([2.0, 5.0, 0.0])
+    assert gains(scorer, [0, 1, 3]) == pytest.approx([2.0, 5.0, -7.0, 0.0])  # "new yorkn" is another word
+    assert gains(HotwordScorer({"n": 3.0}, PIECES), [2, 3]) == pytest.approx([0.0, 3.0, 0.0])
 
 
 def test_a_hotword_acts_and_words_outside_the_model_work() -> None:
@@ -78,6 +80,20 @@ def test_a_hotword_acts_and_words_outside_the_model_work() -> None:
     assert best({"silero": 10.0}) == "▁silero"
     assert best({"silero": 10.0, "one": 20.0}) == "▁one"
     assert best({"one": -20.0}) != "▁one"
+
+
+@given(st.text("ab\t\r\n \ufeff-1.5e9né\0", max_size=40), st.lists(st.integers(0, len(PIECES) - 1), max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_whatever_the_file_holds_it_is_read_or_refused(text: str, token_ids: list[int]) -> None:
+    pieces = (*PIECES, "a", "b")
+    try:
+        hotwords = read_hotwords(text.split("\n"))
+        scorer = HotwordScorer(hotwords, pieces)
+    except ValueError as error:
+        assert "expected" in str(error) or "no token with" in str(error)  # noqa: PT017
+        return
+    assert all(phrase == " ".join(phrase.split()) for phrase in hotwords)
+    assert np.isfinite(gains(scorer, token_ids)).all()
 
 
 def test_ten_thousand_lines_with_duplicates_and_empty_lines() -> None:

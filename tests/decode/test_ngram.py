@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decode.beam import BeamConfig
+from decode.config import BeamConfig
 from decode.lm import WordScorer, make_lexicon
 from decode.ngram import LN_10, KenLM, read_words
 from decode.transitions import Ints

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from decode.align import Alignment, align, align_long
-from decode.beam import BeamConfig, BeamSearch, beam_decode
+from decode.beam import BeamSearch, beam_decode
+from decode.config import BeamConfig
 from decode.times import decode_parts
 from decode.transitions import Floats
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from decode.beam import BeamConfig
+from decode.config import BeamConfig
 from decode.lm import make_lexicon
 from decode.ngram import KenLM, read_words
 from lm.arpa import write_arpa
@@ -16,7 +16,7 @@ from lm.model import LanguageModelError
 from lm.perplexity import load_kenlm
 from lm.tune import Candidates, Decoded, Lists, Surface, Task, Utterances, decode, find_weights, surface, tightest
 
-EXACT = BeamConfig(beam_width=2**40, beam_prune_log_prob=-1e9, token_min_log_prob=-1e9, blank_skip=1)
+EXACT = BeamConfig(beam_width=2**40, beam_prune_log_prob=-1e9, token_min_log_prob=-1e9, blank_skip=1, recombine=False)
 PIECES = ["<unk>", "▁a", "▁b", "c"]
 
 
@@ -111,7 +111,7 @@ def test_lists_hold_every_hypothesis_once_with_its_parts(task: Task, tables: Any
     lists.extend(task.search(EXACT, with_lm=False), 10_000, lambda what, done, total: shown.append((done, total)))
     assert shown == [(1, 2), (2, 2)]
     n_found = len(lists.candidates().errors)
-    lists.extend(task.search(BeamConfig(beam_width=3, alpha=0.7)))  # less of what is there already
+    lists.extend(task.search(BeamConfig(beam_width=3, alpha=0.7, recombine=False)))  # less of what is there already
     candidates = lists.candidates()
     assert len(candidates.errors) == n_found
     for utterance_id in (0, 1):

@@ -181,6 +181,10 @@ def test_keywords_and_difficulty_of_a_model_of_ours(stand_in: StandIn, tmp_path:
     assert (result.exit_code, result.stderr) == (0, "")
     found = json.loads(out.read_text())
     assert (found["keywords"]["one two"]["recall"], found["keywords"]["four"]["recall"]) == (1, 0)
+    (sure,) = found["calibration"]["bins"]  # two of three words are right, of all it is sure
+    assert sure["accuracy"] == pytest.approx(2 / 3) and sure["n_words"] == 3
+    assert found["calibration"]["error"] == pytest.approx(sure["confidence"] - 2 / 3, abs=1e-5)
+    assert "right words by confidence, expected calibration error 0.333" in result.stdout
     assert found["difficulty"]["a"]["oov_rate"] == pytest.approx(1 / 3)
     assert found["gaps"] == {}  # no domain was seen
     assert len(found["provenance"]["model_sha256"]) == 64

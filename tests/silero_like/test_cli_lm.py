@@ -294,6 +294,8 @@ def test_tune_on_the_samples(sample_lm: Path, tmp_path: Path, monkeypatch: pytes
     (found,) = reports[1]
     assert found["decoder"] == reports[0][0]["decoder"]
     assert found["macro_wer"] < found["macro_wer_without"]  # the model was built from the references
+    is_cooled = found["decoder"]["confidence_temperature"] != 1
+    assert (found["calibration_error"] < found["calibration_error_without"]) == is_cooled and "ECE" in done.stdout
     surface = found["surface"]
     shape = [len(surface[name]) for name in ("unk_scores", "alphas", "betas")]
     assert list(np.shape(surface["macro_wer"])) == shape
@@ -306,6 +308,24 @@ def test_tune_on_the_samples(sample_lm: Path, tmp_path: Path, monkeypatch: pytes
     done = run(*arguments)
     assert done.exit_code == 1
     assert "expected log-probs that this command stored: name a new file" in done.stderr
+
+
+def test_hotwords_grow(sample_lm: Path, tmp_path: Path) -> None:
+    """On the samples with a model of their own text: said words are found more often."""
+    words, report, plot = tmp_path / "words.txt", tmp_path / "report.json", tmp_path / "curve.png"
+    texts = [json.loads(x)["text"] for x in (SAMPLES / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    words.write_text("\n".join([*{word for text in texts for word in text.split() if len(word) > 5}, "Zebra\t5"]))
+    arguments = ["hotwords", SAMPLES / "manifest.jsonl", "--lm", sample_lm, "--beam-width", 8, "--hotwords", words]
+    done = run(*arguments, "--scale", 0, "--scale", 1, "--scale", 4, "--json", report, "--plot", plot)
+    assert done.exit_code == 0, done.output
+    points = json.loads(report.read_text())
+    assert [point["scale"] for point in points] == [0, 1, 4] and len({point["n_said"] for point in points}) == 1
+    assert points[0]["recall"] <= points[1]["recall"] <= 1
+    assert points[0]["n_recognised"] < points[2]["n_recognised"] and points[2]["recall"] > points[0]["recall"]
+    assert f"{points[1]['recall']:.1%}" in done.stdout.splitlines()[2] and plot.stat().st_size > 1000
+    words.write_text("\n")
+    done = run(*arguments)
+    assert done.exit_code == 1 and "words.txt: no hotword in it" in done.stderr
 
 
 def test_tune_tells_of_audio_that_it_cannot_read(sample_lm: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from decode.align import align
-from decode.beam import BeamConfig
-from silero_like.bundle import load_bundle
+from decode.calibration import scaled
+from decode.config import BeamConfig
+from silero_like.bundle import load_bundle, write_checksums
 from silero_like.cli import main
 from silero_like.decoding import BeamDecoder, PyctcdecodeDecoder, make_decoder
 from silero_like.errors import ConfigError, MissingExtraError
@@ -114,6 +116,60 @@ def test_times_are_those_of_a_forced_alignment(stand_in: StandIn, arpa_path: Pat
     assert len(alignment.token_ids) > 10
     assert (alignment.start_frames == expected.start_frames).all()
     assert (alignment.end_frames == expected.end_frames).all()
+
+
+def test_alternatives_are_other_texts_best_first(stand_in: StandIn, arpa_path: Path, tmp_path: Path) -> None:
+    import soundfile
+
+    recognizer = load(stand_in.path, lm_path=arpa_path)
+    waveform = stand_in.speak("one two")
+    waveform[: len(stand_in.speak("six"))] += 0.9 * stand_in.speak("six")[: len(waveform)]
+    found = recognizer.transcribe(waveform, n_alternatives=3)
+    assert found.alternatives is not None and 1 <= len(found.alternatives) <= 3
+    texts = [found.text, *(alternative.text for alternative in found.alternatives)]
+    assert len(set(texts)) == len(texts)
+    scores = [alternative.score for alternative in found.alternatives]
+    assert scores == sorted(scores, reverse=True) and scores[0] <= 0
+    plain = recognizer.transcribe(waveform)
+    assert plain.alternatives is None and "alternatives" not in plain.to_dict()
+    assert (plain.text, plain.words) == (found.text, found.words)
+    assert found.to_dict()["alternatives"][0] == {"text": texts[1], "score": round(scores[0], 3)}
+    with pytest.raises(ConfigError, match="expected the decoder beam for alternatives, got greedy"):
+        load(stand_in.path).transcribe(waveform, n_alternatives=1)
+    soundfile.write(tmp_path / "talk.wav", waveform, 16000)
+    arguments = ["transcribe", str(tmp_path / "talk.wav"), "--model", str(stand_in.path), "--lm", str(arpa_path)]
+    result = CliRunner().invoke(main, [*arguments, "--alternatives", "1", "--format", "json"])
+    assert [a["text"] for a in json.loads(result.output)["alternatives"]] == texts[1:2]
+    assert CliRunner().invoke(main, [*arguments, "--alternatives", "1"]).exit_code == 2
+
+
+def test_threads_may_share_a_recogniser(stand_in: StandIn, arpa_path: Path) -> None:
+    waveforms = [stand_in.speak(text) for text in ("one two three", "four", "seven six five four", "two two")] * 6
+    recognizer = load(stand_in.path, lm_path=arpa_path, hotwords={"six": 2.0})
+    expected = [
+        load(stand_in.path, lm_path=arpa_path, hotwords={"six": 2.0}).transcribe(w).words for w in waveforms[:4]
+    ]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = [transcript.words for transcript in pool.map(recognizer.transcribe, waveforms)]
+    finally:
+        sys.setswitchinterval(before)
+    assert found == expected * 6
+
+
+def test_a_temperature_in_the_bundle_scales_confidences(stand_in: StandIn, arpa_path: Path) -> None:
+    waveform = stand_in.speak("one two")
+    waveform += np.random.default_rng(0).normal(0, 0.4, len(waveform)).astype(np.float32)
+    (stand_in.path / "decoder.json").write_text('{"confidence_temperature": 2.0}')
+    write_checksums(stand_in.path)
+    greedy = load(stand_in.path).transcribe(waveform)
+    beam = load(stand_in.path, lm_path=arpa_path).transcribe(waveform)
+    expected = [scaled(word.confidence, 2.0) for word in greedy.words]
+    assert beam.text == greedy.text and [word.confidence for word in beam.words] == pytest.approx(expected)
+    assert beam.confidence == pytest.approx(scaled(greedy.confidence, 2.0))
+    assert beam.confidence < greedy.confidence - 1e-4
 
 
 def test_the_default_is_beam_where_there_is_something_to_score(stand_in: StandIn, arpa_path: Path) -> None:
