@@ -28,8 +28,6 @@ class Transitions(Generic[Key]):
 
     def __init__(self, n_tokens: int, find: Callable[[Key, int], tuple[Key, float]]) -> None:
         self._n_tokens, self._find = n_tokens, find
-        self._next = np.zeros((16, n_tokens), dtype=np.int64)  # one more than the number, so that 0 is UNSEEN
-        self._gains = np.zeros((16, n_tokens))
         self.clear()
 
     def number(self, key: Key) -> int:
@@ -70,11 +68,13 @@ class Transitions(Generic[Key]):
         """Forget all states."""
         self._numbers: dict[Key, int] = {}
         self.keys: list[Key] = []
-        self._next, self._gains = np.zeros_like(self._next[:16]), np.zeros_like(self._gains[:16])
+        shape = MAX_CELLS // self._n_tokens + 1, self._n_tokens  # memory that is not written to costs nothing
+        self._next = np.zeros(shape, dtype=np.int64)  # one more than the number, so that 0 is UNSEEN
+        self._gains = np.zeros(shape)
 
 
 def doubled(array: npt.NDArray[Number]) -> npt.NDArray[Number]:
     """Return an array twice as long, the new half zero."""
-    longer = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)  # memory that is not written to costs nothing
+    longer = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
     longer[: len(array)] = array
     return longer

@@ -53,7 +53,7 @@ def group_words(pieces: Sequence[str], alignment: Alignment, frame_s: float, off
     characters is shared out evenly among them.
 
     The confidence is the geometric mean of the word's token posteriors, a token's posterior being the geometric mean
-    over its frames. It orders words by certainty; it is not calibrated, and CTC models are sure too often.
+    over its frames. It orders words by certainty; `decode.calibration` makes a probability of it.
 
     Args:
         pieces: the L sentencepiece pieces of the aligned tokens, "▁" marking the start of a word.
