@@ -92,7 +92,7 @@ def test_only_the_guilty_of_a_batch_fails(
     recognizer = load(stand_in.path)
     decode = recognizer.decoder.decode_parts
 
-    def breaks_once(parts: Iterable[Array]) -> Decoded:
+    def breaks_once(parts: Iterable[Array], n_best: int = 1) -> Decoded:
         decoded = decode(parts)
         if len(decoded.alignment.token_ids) == len(stand_in.tokenizer.encode(TEXTS[1])):
             raise ZeroDivisionError("a bug")
