@@ -69,8 +69,8 @@ class Transitions(Generic[Key]):
         self._numbers: dict[Key, int] = {}
         self.keys: list[Key] = []
         shape = MAX_CELLS // self._n_tokens + 1, self._n_tokens  # memory that is not written to costs nothing
-        self._next = np.zeros(shape, dtype=np.int64)  # one more than the number, so that 0 is UNSEEN
-        self._gains = np.zeros(shape)
+        self._next: Ints = np.zeros(shape, dtype=np.int64)  # one more than the number, so that 0 is UNSEEN
+        self._gains: Floats = np.zeros(shape)
 
 
 def doubled(array: npt.NDArray[Number]) -> npt.NDArray[Number]:
