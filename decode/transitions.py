@@ -28,6 +28,8 @@ class Transitions(Generic[Key]):
 
     def __init__(self, n_tokens: int, find: Callable[[Key, int], tuple[Key, float]]) -> None:
         self._n_tokens, self._find = n_tokens, find
+        self._next: Ints
+        self._gains: Floats
         self.clear()
 
     def number(self, key: Key) -> int:
@@ -69,8 +71,8 @@ class Transitions(Generic[Key]):
         self._numbers: dict[Key, int] = {}
         self.keys: list[Key] = []
         shape = MAX_CELLS // self._n_tokens + 1, self._n_tokens  # memory that is not written to costs nothing
-        self._next: Ints = np.zeros(shape, dtype=np.int64)  # one more than the number, so that 0 is UNSEEN
-        self._gains: Floats = np.zeros(shape)
+        self._next = np.zeros(shape, dtype=np.int64)  # one more than the number, so that 0 is UNSEEN
+        self._gains = np.zeros(shape)
 
 
 def doubled(array: npt.NDArray[Number]) -> npt.NDArray[Number]:
