@@ -28,6 +28,8 @@ class Transitions(Generic[Key]):
 
     def __init__(self, n_tokens: int, find: Callable[[Key, int], tuple[Key, float]]) -> None:
         self._n_tokens, self._find = n_tokens, find
+        self._next: Ints
+        self._gains: Floats
         self.clear()
 
     def number(self, key: Key) -> int:
