@@ -9,12 +9,13 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -163,6 +164,21 @@ def check_parity(model: Recognizer, runtime: Runtime, *, seed: int = 0) -> float
             f"ONNX differs from torch by {worst:.2e}, more than {PARITY_TOLERANCE}: do not use this export"
         )
     return worst
+
+
+def torch_log_probs(
+    weights: Mapping[str, Tensor], model_config: Mapping[str, Any]
+) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
+    """Return the float32 torch model as a function from a waveform `(N,)` to log-probs `(T, V)`."""
+    model = Recognizer(from_dict(dict(model_config))).eval()
+    model.load_state_dict(weights)
+
+    @torch.inference_mode()
+    def log_probs(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        output = model(torch.from_numpy(waveform)[None], torch.tensor([len(waveform)]))
+        return output.log_probs[0, : int(output.lengths[0])].numpy()  # type: ignore[no-any-return]
+
+    return log_probs
 
 
 class _Inference(nn.Module):

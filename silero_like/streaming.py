@@ -75,7 +75,7 @@ class StreamResult:
 class Stream:
     """Recognises speech while it is spoken; made by `Recognizer.stream`.
 
-    Threads must not share one, nor streams of one recogniser unless that decodes greedily.
+    Threads must not share one; streams of one recogniser may run in several.
 
     Args:
         recognizer: gives the model, the tokens and the decoder of final results.

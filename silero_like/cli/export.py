@@ -101,7 +101,8 @@ def _manifests(state: Checkpoint, kind: str) -> tuple[Path, ...]:
 def _compare(state: Checkpoint, folder: Path, dev: tuple[Path, ...]) -> Parity | None:
     """Measure torch and the float graph on dev speech, if there is any."""
     from silero_like.bundle import load_bundle
-    from silero_like.cli.export_parity import Parity, read_speech, torch_log_probs
+    from silero_like.cli.export_parity import Parity, read_speech
+    from silero_like.export import torch_log_probs
     from silero_like.runtime import Runtime
     from silero_like.tokenizer import Tokenizer
 
@@ -114,7 +115,7 @@ def _compare(state: Checkpoint, folder: Path, dev: tuple[Path, ...]) -> Parity |
         return None
     parity = Parity(utterances, bundle.config, Tokenizer(bundle.tokenizer_path))
     size_mb = sum(tensor.numel() * tensor.element_size() for tensor in state.average.values()) / 1e6
-    parity.measure("torch", size_mb, torch_log_probs(state))
+    parity.measure("torch", size_mb, torch_log_probs(state.average, state.model_config))
     parity.measure("float", bundle.model_path.stat().st_size / 1e6, Runtime(bundle).log_probs)
     return parity
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import numpy as np
@@ -20,9 +20,6 @@ from silero_like.audio import load_audio
 from silero_like.bundle import BundleConfig
 from silero_like.evaluation.scoring import Evaluation, Scored, evaluate
 from silero_like.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from train.checkpoint import Checkpoint
 
 Array = npt.NDArray[np.float32]
 LogProbs = Callable[[Array], Array]
@@ -133,24 +130,6 @@ def worst_loss(before: Row, after: Row) -> tuple[float, str]:
         for name, score in after.evaluation.domains.items()
     ]
     return max(rises)
-
-
-def torch_log_probs(checkpoint: Checkpoint) -> LogProbs:
-    """Return the float32 torch model with the checkpoint's averaged weights."""
-    import torch
-
-    from silero_like.model.config import from_dict
-    from silero_like.model.encoder import Recognizer
-
-    model = Recognizer(from_dict(dict(checkpoint.model_config))).eval()
-    model.load_state_dict(checkpoint.average)
-
-    @torch.inference_mode()
-    def log_probs(waveform: Array) -> Array:
-        output = model(torch.from_numpy(waveform)[None], torch.tensor([len(waveform)]))
-        return output.log_probs[0, : int(output.lengths[0])].numpy()  # type: ignore[no-any-return]
-
-    return log_probs
 
 
 def read_speech(paths: Sequence[Path], lang: str, n_each: int | None = None) -> list[Utterance]:

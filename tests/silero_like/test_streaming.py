@@ -125,9 +125,9 @@ def test_other_sample_rates(recognizer: Recognizer, stand_in: StandIn) -> None:
 
 def test_final_results_come_from_the_recogniser_s_decoder(recognizer: Recognizer, stand_in: StandIn) -> None:
     class Deaf:
-        name = "deaf"
+        name, temperature = "deaf", 1.0
 
-        def decode_parts(self, parts: Iterable[Array]) -> Decoded:
+        def decode_parts(self, parts: Iterable[Array], n_best: int = 1) -> Decoded:
             return Decoded(greedy_align(np.zeros((0, stand_in.tokenizer.n_labels)), stand_in.tokenizer.blank_id))
 
     recognizer.decoder = Deaf()
