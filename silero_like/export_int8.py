@@ -10,7 +10,7 @@ from typing import Any
 
 import onnxruntime
 
-from silero_like.bundle import MODEL_NAME, WEIGHTS_NAME, load_bundle, write_checksums
+from silero_like.bundle import MODEL_NAME, load_bundle, write_checksums
 from silero_like.errors import BundleError
 from silero_like.quantize import (
     MAX_LAYER_KL,
@@ -30,7 +30,7 @@ QUANTIZATION_NAME = "quantization.json"
 def quantize_bundle(
     source: str | Path, target: Path, waveforms: Sequence[Array], calibration: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Write a copy of a float bundle whose linear layers are int8, without weights for fine-tuning.
+    """Write a copy of a float bundle whose linear layers are int8; weights for fine-tuning stay what they are.
 
     Args:
         source: folder of the float bundle.
@@ -55,7 +55,6 @@ def quantize_bundle(
     changes = sensitivity(model, layers, ranges, waveforms[::3])
     chosen = [layer for layer in layers if changes[layer.name] <= MAX_LAYER_KL]
     shutil.copytree(bundle.path, target)
-    (target / WEIGHTS_NAME).unlink(missing_ok=True)
     (target / MODEL_NAME).write_bytes(quantized(model, chosen, ranges).SerializeToString())
     report = {
         "weights": "int8, 7 bits, one scale an output channel",

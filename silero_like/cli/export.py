@@ -20,7 +20,7 @@ N_CALIBRATION = 12  # utterances of each manifest
 @click.command()
 @click.argument("checkpoint", type=INPUT_FILE)
 @click.argument("out_dir", type=OUTPUT_FOLDER)
-@click.option("--half-weights", is_flag=True, help="Store weights as float16: half the size, the same speed.")
+@click.option("--half-weights", is_flag=True, help="Store weights as float16, for fine-tuning, too.")
 @click.option("--quantize", type=click.Choice(["int8"]), help="Make the linear layers int8: smaller and faster.")
 @click.option(
     "--calibrate",
