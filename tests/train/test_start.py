@@ -9,6 +9,7 @@ import torch
 
 from silero_like.bundle import WEIGHTS_NAME, load_bundle, write_checksums
 from silero_like.errors import BundleError, ConfigError
+from silero_like.export import export_bundle
 from silero_like.model.config import ModelConfig, preset
 from silero_like.model.encoder import Recognizer
 from silero_like.runtime import Runtime
@@ -62,7 +63,32 @@ def test_the_weights_of_a_bundle_are_taken_over(recipe_path: Path, bundled_model
     model = make_model(finetuning(recipe_path, bundled_model), tokenizer, source)
     assert tokenizer.model == (bundled_model / "tokenizer.model").read_bytes() and source.normalizer == "en-1"
     waveform = (0.1 * np.random.default_rng(0).standard_normal(40000)).astype(np.float32)
-    served = Runtime(load_bundle(bundled_model)).log_probs(waveform)
+    served = np.exp(Runtime(load_bundle(bundled_model)).log_probs(waveform))  # int8, so doubtful labels differ
+    np.testing.assert_allclose(np.exp(log_probs(model, waveform)), served, atol=0.02)
+    untrained = np.exp(log_probs(Recognizer(model.config), waveform))
+    assert np.abs(untrained - served).max() > 0.5  # the tolerance tells models apart
+
+
+def test_the_weights_of_a_float_bundle_are_those_of_its_graph(
+    source: Source, tokenizer: Tokenizer, recipe_path: Path, tmp_path: Path
+) -> None:
+    bundle = export_bundle(
+        tmp_path / "bundle",
+        weights=source.weights,
+        model_config=source.model_config,
+        tokenizer_model=source.tokenizer,
+        name="float",
+        preset="custom",
+        lang="en",
+        normalizer="en-1",
+        training={},
+        metrics={},
+        model_card="",
+        half_weights=True,
+    )
+    model = make_model(finetuning(recipe_path, bundle), tokenizer, read_source(str(bundle)))
+    waveform = (0.1 * np.random.default_rng(0).standard_normal(40000)).astype(np.float32)
+    served = Runtime(load_bundle(bundle)).log_probs(waveform)
     # The graph keeps biases, norms and feature statistics in float32; the training weights are float16 throughout.
     np.testing.assert_allclose(log_probs(model, waveform), served, atol=0.05)
     assert np.abs(log_probs(Recognizer(model.config), waveform) - served).max() > 1  # the tolerance tells models apart
