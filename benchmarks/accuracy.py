@@ -130,7 +130,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         panel.set_yticks(range(len(domains)), domains)
         panel.invert_yaxis()
         panel.set_xlim(left=0, right=105)
-        panel.legend(loc="upper right")
+        figure.legend(loc="outside upper center", ncols=len(found), frameon=False)
         save_figure(figure, path)
 
 
