@@ -45,7 +45,7 @@ def transcribe_batch(
 
     Returns:
         For each source what `Recognizer.transcribe` returns for it, or what it raises. Whether a recording was
-        computed alone or with others changes its log_probs by 1e-4 at most.
+        computed alone or with others changes its log_probs by 1e-4 at most, of an int8 graph by 0.05.
     """
     outcomes: dict[int, Outcome] = {}
     short: dict[int, Array] = {}

@@ -5,8 +5,7 @@ each tensor (Jacob et al., 2018). The graph says so in standard ONNX operators, 
 around a Gemm, which ONNX Runtime runs as one integer product. A ReLU between two linear layers becomes the lower end of
 a range. The frontend, depthwise convolutions, norms, attention and the layers that measure badly stay float32.
 
-Weights take 7 of their 8 bits: processors without VNNI add two products in 16 bits, and 2 * 255 * 63 just fits, so the
-text does not depend on the processor.
+Weights take 7 of their 8 bits: processors without VNNI add two products in 16 bits, and 2 * 255 * 63 just fits.
 """
 
 from __future__ import annotations

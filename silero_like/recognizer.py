@@ -96,7 +96,7 @@ class Recognizer:
         vad: bool = False,
         n_alternatives: int | None = None,
     ) -> Transcript:
-        """Transcribe a recording of any length; greedily in bounded memory, by a beam search in about 2 MB a minute.
+        """Transcribe a recording of any length; greedily in bounded memory; a beam search's grows with it.
 
         Args:
             source: a path, "-" for standard input, a binary file object, or a waveform: float `(N,)`, mono, 16 kHz,

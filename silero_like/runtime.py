@@ -42,7 +42,8 @@ class Runtime:
     def log_probs_batch(self, waveforms: Sequence[Array]) -> list[Array]:
         """Return `(T, V)` for each of several waveforms `(N,)`, computed as one padded batch.
 
-        Each is what `log_probs` gives for it alone, to 1e-4. Memory grows with the longest times their number.
+        Each is what `log_probs` gives for it alone, to 1e-4 (0.05 of an int8 graph). Memory grows with the longest
+        times their number.
         """
         lengths = np.array([len(waveform) for waveform in waveforms], dtype=np.int64)
         if not lengths.any():

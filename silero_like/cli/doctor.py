@@ -24,7 +24,7 @@ CPU_FLAGS = {
     "bf16": ("avx512_bf16", "amx_bf16"),
 }
 INT8_FAST = "products run on VNNI: int8 bundles are the faster ones"
-INT8_SLOW = "no VNNI found: int8 bundles give the same text and are smaller, but may be no faster than float"
+INT8_SLOW = "no VNNI found: int8 bundles are smaller and do not overflow here, but may be no faster than float"
 CPUINFO_PATH = Path("/proc/cpuinfo")
 
 

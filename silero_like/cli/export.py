@@ -39,7 +39,9 @@ N_CALIBRATION = 12  # utterances of each manifest
     help="Points of CER that int8 may cost in any domain.",
 )
 @click.option("--force", is_flag=True, help="Keep an int8 bundle that loses more.")
+@click.pass_context
 def export(
+    context: click.Context,
     checkpoint: Path,
     out_dir: Path,
     half_weights: bool,
@@ -62,6 +64,11 @@ def export(
     """
     from silero_like.errors import MissingExtraError
 
+    tolerance_given = context.get_parameter_source("tolerance") is not click.core.ParameterSource.DEFAULT
+    if not quantize and (calibrate or force or tolerance_given):
+        raise click.UsageError(
+            "--calibrate, --tolerance and --force are for --quantize int8: add it, or leave them out"
+        )
     try:
         from silero_like.export import check_target, export_bundle, place_bundle
         from train.bundling import bundle_arguments
@@ -123,9 +130,8 @@ def _compare(state: Checkpoint, folder: Path, dev: tuple[Path, ...]) -> Parity |
 def _quantize(
     source: Path, target: Path, manifests: tuple[Path, ...], parity: Parity | None, tolerance: float, *, force: bool
 ) -> Path:
-    from silero_like.audio import load_audio
     from silero_like.bundle import load_bundle
-    from silero_like.cli.export_parity import read_speech, worst_loss
+    from silero_like.cli.export_parity import read_speech, read_waveform, worst_loss
     from silero_like.errors import BundleError
     from silero_like.export_int8 import quantize_bundle
     from silero_like.quantize import MAX_LAYER_KL
@@ -133,13 +139,13 @@ def _quantize(
 
     lang = load_bundle(source).config.lang
     speech = read_speech(manifests, lang, N_CALIBRATION)
-    if not speech:
+    waveforms = [waveform for row in speech if (waveform := read_waveform(row)) is not None]
+    if not waveforms:
         raise BundleError(
             "int8 needs speech to set its ranges, and the recipe's training manifests are not here: name some by "
             "--calibrate"
         )
-    waveforms = [load_audio(row.audio_path, offset_s=row.offset_s, duration_s=row.duration_s) for row in speech]
-    calibration = {"manifests": [path.name for path in manifests], "utterances": len(speech)}
+    calibration = {"manifests": [path.name for path in manifests], "utterances": len(waveforms)}
     changes = quantize_bundle(source, target, waveforms, calibration)
     click.echo(_sensitivity(changes, MAX_LAYER_KL), err=True)
     bundle = load_bundle(target)

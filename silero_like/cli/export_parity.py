@@ -18,6 +18,7 @@ from data.text import get_normalizer
 from decode.greedy import greedy_decode
 from silero_like.audio import load_audio
 from silero_like.bundle import BundleConfig
+from silero_like.errors import AudioError
 from silero_like.evaluation.scoring import Evaluation, Scored, evaluate
 from silero_like.tokenizer import Tokenizer
 
@@ -68,20 +69,22 @@ class Parity:
 
     def measure(self, system: str, size_mb: float, log_probs: LogProbs) -> Row:
         """Recognise all utterances greedily and add a row."""
-        texts, core_s = [], 0.0
+        read, texts, core_s = [], [], 0.0
         with click.progressbar(
             length=len(self.utterances), label=system, file=sys.stderr, hidden=not sys.stderr.isatty()
         ) as bar:
             for utterance in self.utterances:
                 bar.update(1)
-                waveform = load_audio(
-                    utterance.audio_path, offset_s=utterance.offset_s, duration_s=utterance.duration_s
-                )
+                waveform = read_waveform(utterance)
+                if waveform is None:
+                    continue
+                read.append(utterance)
                 started = time.process_time()
                 scores = log_probs(waveform)
                 core_s += time.process_time() - started
                 texts.append(self.tokenizer.decode(greedy_decode(scores, self.config.blank_id)))
-        self._texts = self._texts or texts
+        if not self.rows:  # later systems are given what the first could be given
+            self.utterances, self._texts = read, texts
         same = [text == first for text, first in zip(texts, self._texts, strict=True)]
         self.rows.append(Row(system, size_mb, self._evaluate(system, texts, core_s), sum(same) / len(same)))
         return self.rows[-1]
@@ -132,11 +135,23 @@ def worst_loss(before: Row, after: Row) -> tuple[float, str]:
     return max(rises)
 
 
+def read_waveform(utterance: Utterance) -> Array | None:
+    """Return float32 `(N,)`, 16 kHz; audio that cannot be read is named, and None."""
+    try:
+        return load_audio(utterance.audio_path, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
+    except AudioError as error:
+        click.echo(f"left out: {error}", err=True)
+        return None
+
+
 def read_speech(paths: Sequence[Path], lang: str, n_each: int | None = None) -> list[Utterance]:
-    """Return utterances of manifests: all of them, or `n_each` of each, spread evenly."""
+    """Return utterances of manifests: all of them, or `n_each` of each, spread evenly; bad rows are named."""
     chosen: list[Utterance] = []
     for path in paths:
-        rows = [row for row in read_manifest(path).utterances if row.lang in ("", lang)]
+        manifest = read_manifest(path)
+        for problem in manifest.problems:
+            click.echo(f"left out: {problem}", err=True)
+        rows = [row for row in manifest.utterances if row.lang in ("", lang)]
         chosen += rows if n_each is None else rows[:: max(1, len(rows) // n_each)][:n_each]
     return chosen
 

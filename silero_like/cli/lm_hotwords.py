@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.lm_options import show_progress
+from silero_like.cli.lm_options import log_probs_option, model_option, show_progress
 from silero_like.cli.lm_tune import read_utterances
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
 from silero_like.cli.pictures import check_picture_path, new_figure, save_figure
@@ -74,19 +74,10 @@ def draw(points: list[Point], path: Path) -> None:
     help="Words and phrases, one a line, each perhaps with a tab and its weight [default: 5].",
 )
 @click.option("--scale", "scales", multiple=True, type=float, default=SCALES, show_default=True, help="Repeatable.")
-@click.option(
-    "--model",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Model bundle  [default: the bundled English model]",
-)
+@model_option
 @click.option("--lm", metavar="PATH|none", help="Language model [default: the model's, if it has one].")
 @click.option("--beam-width", type=click.IntRange(min=1), help="Hypotheses kept [default: the model's, or 100].")
-@click.option(
-    "--log-probs",
-    "store",
-    type=OUTPUT_FILE,
-    help="Keep the acoustic model's output in this .npz file for the next time.",
-)
+@log_probs_option
 @click.option("--json", "json_path", type=OUTPUT_FILE, help="Write the figures as JSON.")
 @click.option(
     "--plot",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from silero_like.cli.paths import OUTPUT_FILE
+from silero_like.cli.paths import INPUT_FOLDER, OUTPUT_FILE
 
 if TYPE_CHECKING:
     from lm.corpus import Progress
@@ -23,6 +23,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 ARPA_SUFFIXES = (".arpa", ".arpa.gz")
 BINARY_SUFFIXES = (".bin", ".binary", ".klm")
 REFRESH_S = 0.2
+
+model_option = click.option("--model", type=INPUT_FOLDER, help="Model bundle  [default: the bundled English model]")
+log_probs_option = click.option(
+    "--log-probs",
+    "store",
+    type=OUTPUT_FILE,
+    help="Keep the acoustic model's output in this .npz file for the next time.",
+)
 
 
 @dataclass(frozen=True)

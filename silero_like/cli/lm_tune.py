@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.lm_options import say, show_progress
-from silero_like.cli.paths import INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE
+from silero_like.cli.lm_options import log_probs_option, model_option, say, show_progress
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
 from silero_like.cli.pictures import check_picture_path, new_figure, save_figure
 from silero_like.writers import write_atomically
 
@@ -209,14 +209,9 @@ def show_report(report: Report) -> None:
     type=INPUT_FILE,
     help="Language model; several, such as differently pruned ones, are compared.",
 )
-@click.option("--model", type=INPUT_FOLDER, help="Model bundle  [default: the bundled English model]")
+@model_option
 @click.option("--beam-width", type=click.IntRange(min=1), default=100, show_default=True, help="Of the searches.")
-@click.option(
-    "--log-probs",
-    "store",
-    type=OUTPUT_FILE,
-    help="Keep the acoustic model's output in this .npz file for the next time.",
-)
+@log_probs_option
 @click.option("--json", "json_path", type=OUTPUT_FILE, help="Write all of it as JSON.")
 @click.option(
     "--plot",

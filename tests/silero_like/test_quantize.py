@@ -209,6 +209,31 @@ def test_without_speech_there_is_no_int8(checkpoint_path: Path, tmp_path: Path) 
     assert not any(tmp_path.iterdir())
 
 
+def test_bad_speech_is_named_and_left_out(checkpoint_path: Path, speech: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in speech.read_text().splitlines()]
+    paths = [speech.parent / row["audio_filepath"] for row in rows[:2]]
+    (tmp_path / "broken.wav").write_bytes(b"no audio")
+    rows = [row | {"audio_filepath": str(path)} for row, path in zip(rows, paths, strict=False)]
+    rows += [rows[0] | {"audio_filepath": "broken.wav"}, rows[0] | {"audio_filepath": "missing.wav"}]
+    (tmp_path / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    bad = tmp_path / "bad.jsonl"
+    result = export(
+        checkpoint_path, tmp_path / "o", "--quantize", "int8", "--calibrate", bad, "--dev", bad, "--tolerance", 100
+    )
+    assert result.exit_code == 0, result.output
+    assert "left out: " in result.output
+    assert all(name in result.output for name in ("broken.wav", "missing.wav"))
+    assert json.loads((tmp_path / "o" / "parity.json").read_text())["utterances"] == 2
+    assert json.loads((tmp_path / "o" / "quantization.json").read_text())["calibration"]["utterances"] == 2
+
+
+@pytest.mark.parametrize("option", [("--force",), ("--tolerance", "1")])
+def test_options_of_int8_need_it(checkpoint_path: Path, tmp_path: Path, option: tuple[str, ...]) -> None:
+    result = export(checkpoint_path, tmp_path / "o", *option)
+    assert result.exit_code == 2 and "are for --quantize int8" in result.output
+    assert not any(tmp_path.iterdir())
+
+
 def test_int8_of_int8_is_refused(bundles: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="int8 already"):
         quantize_bundle(bundles[1], tmp_path / "twice", noises(2), {})
