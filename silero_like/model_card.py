@@ -69,7 +69,7 @@ def _hours(hours: Mapping[str, float]) -> str:
 def _provenance(training: Mapping[str, Any]) -> list[str]:
     facts = [
         f"{key}: {training[key]}"
-        for key in ("command", "averaged_steps", "seed", "steps", "hours_seen", "train_minutes", "device")
+        for key in ("command", "teacher", "averaged_steps", "seed", "steps", "hours_seen", "train_minutes", "device")
         if key in training
     ]
     facts += [f"{package} {version}" for package, version in training.get("versions", {}).items()]

@@ -17,6 +17,7 @@ from data.manifest import Utterance
 from data.store import AudioStore
 from silero_like.audio import SAMPLE_RATE
 from train.sampler import Draw
+from train.targets import Soft, SoftTargets, pad_soft
 
 Task = TypeVar("Task")
 Loaded = TypeVar("Loaded")
@@ -57,6 +58,8 @@ class Batch:
     """Seconds of audio, padding not counted."""
     n_labels: int
     """sum L."""
+    soft: Soft | None = None
+    """A teacher's word on every frame, `(B, T, K)`, when one is imitated."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on `device`."""
@@ -68,6 +71,7 @@ class Batch:
             lengths=self.lengths.to(device, non_blocking=True),
             labels=self.labels.to(device, non_blocking=True),
             label_lengths=self.label_lengths.to(device, non_blocking=True),
+            soft=self.soft and Soft(*(part.to(device, non_blocking=True) for part in self.soft)),
         )
 
     def halves(self) -> tuple[Batch, ...]:
@@ -83,7 +87,7 @@ class Batch:
         samples, token_ids = int(lengths.sum()), self.labels[labels]
         return Batch(
             waveform, lengths, token_ids, self.label_lengths[rows], self.indices[rows],
-            samples / SAMPLE_RATE, len(token_ids),
+            samples / SAMPLE_RATE, len(token_ids), self.soft and Soft(self.soft.labels[rows], self.soft.probs[rows]),
         )  # fmt: skip
 
 
@@ -114,6 +118,7 @@ def make_batch(
     augmentation: Augmentation,
     bank: EffectsBank | None,
     seed: tuple[int, ...],
+    targets: SoftTargets | None = None,
 ) -> Batch:
     """Load and augment the utterances of a batch; unreadable ones are left out and counted.
 
@@ -121,7 +126,7 @@ def make_batch(
     which step together, are not kept waiting.
     """
     generator = np.random.default_rng(seed)
-    waveforms, labels, indices = [], [], []
+    waveforms, labels, indices, soft = [], [], [], []
     for draw in draws:
         example = examples[draw.index]
         waveform = store.load(draw.index, example.utterance)
@@ -131,9 +136,10 @@ def make_batch(
         waveforms.append(augment_waveform(waveform, augmentation, bank, generator))
         labels.append(example.token_ids)
         indices.append(draw.index)
+        soft.append(targets.find(example.utterance, draw.speed) if targets else None)
     if not waveforms:
         return collate([np.zeros(SAMPLE_RATE // 10, np.float32)], [()], [])
-    return collate(waveforms, labels, indices)
+    return replace(collate(waveforms, labels, indices), soft=pad_soft(soft))
 
 
 def load_ahead(tasks: Iterable[Task], load: Callable[[Task], Loaded], *, depth: int, workers: int) -> Iterator[Loaded]:

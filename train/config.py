@@ -139,6 +139,19 @@ class FinetuneConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """Learning from a teacher's soft targets besides the labels."""
+
+    targets: str | None = None
+    """File of soft targets; `silero-like distill` makes it and sets this."""
+    weight: float = 0.5
+    """Share of the imitation in the loss; the labels keep the rest."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.weight <= 1, f"distill.weight must lie in (0, 1], got {self.weight}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """AdamW with linear warm-up and cosine decay to zero."""
 
@@ -236,6 +249,7 @@ class Recipe:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     card: CardConfig = field(default_factory=CardConfig)
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from data.augment import change_speed
 from data.manifest import Utterance
 from decode.greedy import greedy_decode
-from silero_like.audio import load_audio
+from silero_like.audio import SAMPLE_RATE, load_audio
 from silero_like.errors import AudioError
 from silero_like.evaluation.scoring import Evaluation, Scored, evaluate, format_table
 from silero_like.model.encoder import Recognizer
@@ -25,7 +26,7 @@ def evaluate_model(model: Recognizer, data: Dataset, *, name: str) -> tuple[Eval
     """Transcribe every dev utterance and score it; unreadable audio is named and left out, as in `evaluate`."""
     model.eval()
     scored = []
-    for utterance, log_probs in _log_probs(model, data.dev):
+    for utterance, log_probs in all_log_probs(model, data.dev):
         token_ids = greedy_decode(log_probs, data.tokenizer.blank_id)
         scored.append(
             Scored(
@@ -57,11 +58,16 @@ def format_examples(evaluation: Evaluation, scored: Sequence[Scored], n_examples
 
 
 @torch.inference_mode()
-def _log_probs(model: Recognizer, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, np.ndarray]]:
-    """Yield float32 `(T, V)` for each utterance, run in batches of similar length."""
+def all_log_probs(
+    model: Recognizer, utterances: Sequence[Utterance], *, speed: float = 1.0
+) -> Iterator[tuple[Utterance, np.ndarray]]:
+    """Yield float32 `(T, V)` for each utterance, played at `speed`, run in batches of similar length.
+
+    Unreadable audio is named and left out.
+    """
     device = next(model.parameters()).device
     for group in _by_length(utterances):
-        loaded = [(utterance, waveform) for utterance in group if (waveform := _load(utterance)) is not None]
+        loaded = [(utterance, waveform) for utterance in group if (waveform := _load(utterance, speed)) is not None]
         if not loaded:
             continue
         batch = collate([waveform for _, waveform in loaded], [()] * len(loaded), range(len(loaded)))
@@ -81,12 +87,13 @@ def _by_length(utterances: Sequence[Utterance]) -> Iterator[list[Utterance]]:
         yield group
 
 
-def _load(utterance: Utterance) -> np.ndarray | None:
+def _load(utterance: Utterance, speed: float) -> np.ndarray | None:
     try:
-        return load_audio(utterance.audio_path, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
+        waveform = load_audio(utterance.audio_path, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
     except AudioError as error:
-        print(f"unreadable dev audio, left out: {error}", file=sys.stderr)
+        print(f"unreadable audio, left out: {error}", file=sys.stderr)
         return None
+    return change_speed(waveform, speed, SAMPLE_RATE)
 
 
 def dev_scalars(metrics: dict[str, Any]) -> dict[str, float | None]:

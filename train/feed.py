@@ -20,9 +20,10 @@ from silero_like.evaluation.edits import edit_distance
 from train.batches import Batch, Example, load_ahead, make_batch
 from train.config import Recipe
 from train.curriculum import Curriculum, Observation, prior_difficulty
-from train.dataset import Dataset
+from train.dataset import Dataset, digest
 from train.distributed import Group
 from train.sampler import DomainSampler, Draw, Position, domain_shares
+from train.targets import SoftTargets
 
 BUDGET_AFTER_OUT_OF_MEMORY = 0.7
 
@@ -38,6 +39,7 @@ class Feed:
         self.recipe, self.data, self.group = recipe, data, group
         self.augmentation: Augmentation = resolve(recipe.augment)
         self.bank = EffectsBank.load(recipe.augment.noise, recipe.root) if recipe.augment.noise else None
+        self.targets = read_targets(recipe, data) if recipe.distill.targets else None
         self.store = AudioStore(int(recipe.data.cache_gb * 1e9 / group.world_size))
         self.durations_s = np.array([example.utterance.duration_s for example in data.examples])
         self.domains = [example.domain for example in data.examples]
@@ -191,7 +193,7 @@ class Feed:
     def _load(self, task: tuple[int, list[Draw]]) -> Batch:
         number, draws = task
         seed = (self.recipe.seed, self.position.round, number, self.group.rank)
-        return make_batch(draws, self.data.examples, self.store, self.augmentation, self.bank, seed)
+        return make_batch(draws, self.data.examples, self.store, self.augmentation, self.bank, seed, self.targets)
 
     def _make_sampler(self) -> DomainSampler:
         return DomainSampler(
@@ -207,6 +209,27 @@ class Feed:
     def _prior(self) -> npt.NDArray[np.float64]:
         quality = [example.utterance.quality for example in self.data.examples]
         return prior_difficulty(self.durations_s, self.domains, quality)
+
+
+def read_targets(recipe: Recipe, data: Dataset) -> SoftTargets:
+    """Read the recipe's soft targets.
+
+    Raises:
+        ConfigError: unreadable, for another tokenizer, or for other speech.
+    """
+    targets = SoftTargets(str(recipe.distill.targets), recipe.root)
+    if targets.tokenizer_sha256 != digest(data.tokenizer_model):
+        raise ConfigError(
+            f"{recipe.distill.targets}: made with another tokenizer: name the teacher's in tokenizer.path, or run "
+            "`silero-like distill`"
+        )
+    speeds = resolve(recipe.augment).speeds
+    if not any(targets.find(example.utterance, speed) for example in data.examples for speed in speeds):
+        raise ConfigError(
+            f"{recipe.distill.targets}: {targets.teacher} has read none of this speech at any of the speeds "
+            f"{', '.join(map(str, speeds))}: run `silero-like distill` with this recipe"
+        )
+    return targets
 
 
 def base_shares(recipe: Recipe, examples: Sequence[Example]) -> dict[str, float]:

@@ -76,6 +76,7 @@ class Trainer:
             self.model,
             inner_weight=recipe.optimizer.inner_ctc_weight,
             consistency_weight=recipe.optimizer.consistency_weight,
+            distill_weight=recipe.distill.weight,
             precision=recipe.loop.precision,
             augmentation=self.feed.augmentation,
             compiled=recipe.loop.compile,
@@ -309,7 +310,9 @@ class Trainer:
             tokenizer=self.data.tokenizer_model,
             model_config=self.model.config.to_dict(),
             recipe=dataclasses.asdict(self.recipe),
-            provenance=provenance(self.recipe, self.data, self.group, self.command),
+            provenance=provenance(
+                self.recipe, self.data, self.group, self.command, self.feed.targets and self.feed.targets.teacher
+            ),
             progress=self.progress,
             scaler=self.scaler.state_dict(),
             metrics=self.metrics,

@@ -12,6 +12,7 @@ from data.augment import Augmentation, spec_augment
 from silero_like.errors import ConfigError
 from silero_like.model.encoder import ModelOutput, Recognizer
 from train.batches import Batch
+from train.targets import Soft, imitation
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -39,6 +40,7 @@ class Objective(nn.Module):
         augmentation: Augmentation,
         compiled: bool,
         consistency_weight: float = 0.0,
+        distill_weight: float = 0.0,
     ) -> None:
         super().__init__()
         if compiled and next(model.parameters()).device.type == "cpu":
@@ -48,6 +50,7 @@ class Objective(nn.Module):
         self.model = model
         self.encode = torch.compile(model.encode, dynamic=True) if compiled else model.encode
         self.inner_weight, self.consistency_weight = inner_weight, consistency_weight
+        self.distill_weight = distill_weight
         self.dtype = PRECISIONS[precision]
         self.augmentation = augmentation
 
@@ -61,9 +64,20 @@ class Objective(nn.Module):
             loss = (1 - self.inner_weight) * loss + self.inner_weight * inner
         if self.consistency_weight:
             loss = loss + self.consistency_weight * disagreement(output.log_probs, output.lengths)
+        if batch.soft:
+            loss = (1 - self.distill_weight) * loss + self.distill_weight * self._imitation(output, batch.soft, copies)
         rows = len(batch.lengths)  # of the first copy
         labels = output.log_probs[:rows].detach().argmax(-1)
         return Learned(loss / max(1, batch.n_labels), labels, output.lengths[:rows])
+
+    def _imitation(self, output: ModelOutput, soft: Soft, copies: int) -> Tensor:
+        """Return the distance from the teacher, of the output and, with its share, of the inner head."""
+        soft = Soft(soft.labels.repeat(copies, 1, 1), soft.probs.repeat(copies, 1, 1))
+        loss = imitation(output.log_probs, soft)
+        if output.inner_log_probs is not None and self.inner_weight:
+            inner = imitation(output.inner_log_probs, soft)
+            loss = (1 - self.inner_weight) * loss + self.inner_weight * inner
+        return loss / copies
 
     def _encode(self, batch: Batch, copies: int, generator: np.random.Generator) -> ModelOutput:
         """Return log-probs of all copies, `(copies * B, T, n_labels)`; each is masked in its own way."""

@@ -59,9 +59,10 @@ def load_data_and_model(recipe: Recipe, group: Group, checkpoint: Checkpoint | N
     return data, model
 
 
-def provenance(recipe: Recipe, data: Dataset, group: Group, command: str) -> dict[str, Any]:
-    """Return what a checkpoint tells of its origin."""
+def provenance(recipe: Recipe, data: Dataset, group: Group, command: str, teacher: str | None) -> dict[str, Any]:
+    """Return what a checkpoint tells of its origin; `teacher` is who made its soft targets."""
     return {
+        **({"teacher": teacher} if teacher else {}),
         "command": command,
         "seed": recipe.seed,
         "world_size": group.world_size,

@@ -16,6 +16,7 @@ COMMANDS = (
     "compare",
     "train",
     "finetune",
+    "distill",
     "export",
     "info",
     "doctor",

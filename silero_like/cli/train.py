@@ -36,13 +36,20 @@ def train(recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
 
 
 def run_recipe(
-    recipe: str, overrides: Sequence[str], *, dry_run: bool, command: Sequence[str], init: str | None = None
+    recipe: str,
+    overrides: Sequence[str],
+    *,
+    dry_run: bool,
+    command: Sequence[str],
+    init: str | None = None,
+    teacher: str | None = None,
 ) -> None:
-    """Train as a recipe says, from the model `init` if given, or look what would happen."""
+    """Train as a recipe says, from the model `init` or taught by `teacher` if given, or look what would happen."""
     from silero_like.errors import ConfigError, MissingExtraError, SileroLikeError
 
     try:
         from train.config import load_recipe
+        from train.distill import prepare
         from train.dry_run import dry_run as try_recipe
         from train.loop import Trainer
     except ModuleNotFoundError as error:
@@ -58,7 +65,8 @@ def run_recipe(
         if dry_run:
             click.echo(try_recipe(loaded))
         else:
-            Trainer(loaded, command=command_line(command, overrides)).run()
+            taught = loaded if teacher is None else prepare(teacher, loaded)
+            Trainer(taught, command=command_line(command, overrides)).run()
     except SileroLikeError as error:  # `python -m train` has no group around it that would end it in one line
         raise click.ClickException(str(error)) from error
 

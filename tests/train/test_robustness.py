@@ -472,7 +472,7 @@ def test_dev_audio_that_vanishes_is_named_and_the_run_goes_on(
     one.run()
     assert not events(one, "eval") and one.progress.step == 8
     err = capsys.readouterr().err
-    assert "unreadable dev audio, left out: " in err and "warning: step 8: nothing was measured" in err
+    assert "unreadable audio, left out: " in err and "warning: step 8: nothing was measured" in err
     assert not (one.output_dir / "best.safetensors").exists()
 
 

@@ -1,0 +1,28 @@
+"""`silero-like distill`."""
+
+from __future__ import annotations
+
+import click
+
+from silero_like.cli.train import DRY_RUN, OVERRIDES, run_recipe
+
+
+@click.command()
+@click.argument("teacher", metavar="TEACHER", type=click.Path(exists=True))
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False))
+@OVERRIDES
+@DRY_RUN
+def distill(teacher: str, recipe: str, overrides: tuple[str, ...], dry_run: bool) -> None:
+    """Train the small model of RECIPE on what TEACHER, a bundle or checkpoint, says of each frame, and on the labels.
+
+    The teacher reads the training speech once, at each speed of the recipe, without noise; its word is kept in
+    OUTPUT_DIR/targets.safetensors and taken again when the command is started again. The student takes over the
+    teacher's tokenizer. distill.weight is the teacher's share of the loss.
+
+    \b
+    Examples:
+      silero-like distill runs/large/best.safetensors recipes/en-tiny.yaml
+      silero-like distill my-large-bundle my-recipe.yaml --set distill.weight=0.7 --set output_dir=runs/taught
+    """
+    command = ["distill", teacher, recipe]
+    run_recipe(recipe, overrides, dry_run=dry_run, command=command, teacher=teacher)
