@@ -303,6 +303,7 @@ class Trainer:
         feed_tensors, feed = self.feed.state()
         if self.group.rank:
             return
+        teacher = self.feed.targets.teacher if self.feed.targets else None
         checkpoint = Checkpoint(
             model=dict(self.model.state_dict()),
             average=self.average,
@@ -310,9 +311,7 @@ class Trainer:
             tokenizer=self.data.tokenizer_model,
             model_config=self.model.config.to_dict(),
             recipe=dataclasses.asdict(self.recipe),
-            provenance=provenance(
-                self.recipe, self.data, self.group, self.command, self.feed.targets and self.feed.targets.teacher
-            ),
+            provenance=provenance(self.recipe, self.data, self.group, self.command, teacher),
             progress=self.progress,
             scaler=self.scaler.state_dict(),
             metrics=self.metrics,

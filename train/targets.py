@@ -137,4 +137,5 @@ def imitation(log_probs: Tensor, soft: Soft) -> Tensor:
     n_frames = min(log_probs.shape[1], soft.labels.shape[1])
     labels, probs = soft.labels[:, :n_frames], soft.probs[:, :n_frames]
     own = log_probs[:, :n_frames].gather(2, labels)
-    return torch.special.xlogy(probs, probs).sub(probs * own).sum()
+    distance: Tensor = (torch.special.xlogy(probs, probs) - probs * own).sum()
+    return distance
