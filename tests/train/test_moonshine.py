@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from silero_like.errors import ConfigError, MissingExtraError
-from train import moonshine
+from train import moonshine, moonshine_encoder
 from train.config import load_recipe
 from train.dataset import load_dataset
 from train.loop import Trainer
@@ -29,14 +29,14 @@ class Spectrum:
         self.n_calls += 1
         waveform = inputs["input_values"][0]
         frames = np.lib.stride_tricks.sliding_window_view(waveform, 2 * SHIFT)[::SHIFT]
-        return [np.log(1e-3 + np.abs(np.fft.rfft(frames)[:, : moonshine.WIDTH]))[None].astype(np.float32)]
+        return [np.log(1e-3 + np.abs(np.fft.rfft(frames)[:, : moonshine_encoder.WIDTH]))[None].astype(np.float32)]
 
 
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Spectrum:
     """What plays Moonshine."""
     spectrum = Spectrum()
-    monkeypatch.setattr(moonshine, "_session", lambda: spectrum)
+    monkeypatch.setattr(moonshine_encoder, "_session", lambda: spectrum)
     return spectrum
 
 
@@ -71,7 +71,7 @@ def test_a_student_learns_from_the_targets_that_it_makes(
 
 def test_features_follow_the_speed(encoder: Spectrum, tone_corpus: Path, tmp_path: Path) -> None:
     path = tone_corpus / "0.wav"
-    features = moonshine.encode([(path, 0.0, 0.8)], tmp_path / "features.npy")
+    features = moonshine_encoder.encode([(path, 0.0, 0.8)], tmp_path / "features.npy")
     row = features.row(path, 0.0)
     assert row is not None and features.row(path, 1.0) is None
     plain, slow = features.on_grid(row, 1.0), features.on_grid(row, 0.5)
@@ -83,7 +83,7 @@ def test_features_follow_the_speed(encoder: Spectrum, tone_corpus: Path, tmp_pat
 def test_padding_does_not_change_what_the_head_hears() -> None:
     torch.manual_seed(0)
     head = moonshine.Head(7).eval()
-    values = torch.randn(2, 30, moonshine.WIDTH)
+    values = torch.randn(2, 30, moonshine_encoder.WIDTH)
     with torch.inference_mode():
         together = head(values, torch.tensor([10, 6]))
         alone = head(values[1:, :18], torch.tensor([6]))
@@ -94,6 +94,6 @@ def test_bad_input_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     (tmp_path / "x.jsonl").write_text('{"duration": 1}\n')
     with pytest.raises(ConfigError, match=r"x\.jsonl:1: expected audio_filepath and duration"):
         list(moonshine._unlabelled(tmp_path / "x.jsonl"))
-    monkeypatch.setattr(moonshine.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(moonshine_encoder.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
     with pytest.raises(MissingExtraError, match=r"moonshine-voice==0\.0\.49"):
-        moonshine._session()
+        moonshine_encoder._session()
