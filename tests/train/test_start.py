@@ -14,8 +14,6 @@ from silero_like.model.config import ModelConfig, preset
 from silero_like.model.encoder import Recognizer
 from silero_like.runtime import Runtime
 from silero_like.tokenizer import Tokenizer, train_tokenizer
-from train.bundling import bundle_arguments
-from train.checkpoint import read_checkpoint
 from train.config import FinetuneConfig, OptimizerConfig, Recipe, load_recipe
 from train.start import Source, layers_above, make_model, parameter_groups, read_source
 
@@ -72,12 +70,23 @@ def test_the_weights_of_a_bundle_are_taken_over(recipe_path: Path, bundled_model
 
 
 def test_the_weights_of_a_float_bundle_are_those_of_its_graph(
-    small_checkpoint: Path, recipe_path: Path, tmp_path: Path
+    source: Source, tokenizer: Tokenizer, recipe_path: Path, tmp_path: Path
 ) -> None:
-    arguments = bundle_arguments(read_checkpoint(small_checkpoint))
-    bundle = export_bundle(tmp_path / "bundle", **arguments, half_weights=True)
-    source = read_source(str(bundle))
-    model = make_model(finetuning(recipe_path, bundle), Tokenizer(source.tokenizer), source)
+    bundle = export_bundle(
+        tmp_path / "bundle",
+        weights=source.weights,
+        model_config=source.model_config,
+        tokenizer_model=source.tokenizer,
+        name="float",
+        preset="custom",
+        lang="en",
+        normalizer="en-1",
+        training={},
+        metrics={},
+        model_card="",
+        half_weights=True,
+    )
+    model = make_model(finetuning(recipe_path, bundle), tokenizer, read_source(str(bundle)))
     waveform = (0.1 * np.random.default_rng(0).standard_normal(40000)).astype(np.float32)
     served = Runtime(load_bundle(bundle)).log_probs(waveform)
     # The graph keeps biases, norms and feature statistics in float32; the training weights are float16 throughout.
