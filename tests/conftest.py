@@ -1,17 +1,47 @@
-"""Fixtures for all tests: the speech corpus and the bundled model."""
+"""Fixtures for all tests: the speech corpus, the bundled model, a small checkpoint; and the order of the files."""
 
+from __future__ import annotations
+
+import hashlib
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from silero_like.model.encoder import Recognizer
+
 ROOT = Path(__file__).resolve().parent.parent
+LONG = (
+    "test_static.py",
+    "test_export.py",
+    "test_distributed.py",
+    "test_loop.py",
+    "test_robustness.py",
+    "test_quantize.py",
+)
+"""Files that begin first: one that began last would keep a single worker busy."""
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the workers share the cores
 
 
 def find_corpus() -> Path | None:
     """Return the corpus folder, from `SILERO_LIKE_CORPUS` or beside the checkout."""
     path = Path(os.environ.get("SILERO_LIKE_CORPUS") or ROOT.parent / "shared" / "corpus")
     return path if (path / "audiobook.dev.jsonl").is_file() else None
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run what is named in one process: it starts sooner, and output and debugger work."""
+    named = config.option.keyword or any("::" in argument for argument in config.args)
+    return 0 if named else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -38,3 +68,67 @@ def bundled_model() -> Path:
     from silero_like.bundle import BUNDLED_PATH
 
     return BUNDLED_PATH
+
+
+@pytest.fixture(scope="session")
+def _convert_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let equal models be converted to ONNX once, for all tests and workers: torch takes some ten seconds for one."""
+    pytest.importorskip("torch", reason="export needs the train extra")
+    from silero_like import export
+
+    folder, convert = tmp_path_factory.getbasetemp(), export.export_onnx
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which the workers share
+
+    def convert_once(model: Recognizer, path: Path, *, half_weights: bool = False) -> None:
+        digest = hashlib.sha256(f"{model.config} {half_weights}".encode())
+        for name, value in model.state_dict().items():
+            digest.update(name.encode() + value.numpy().tobytes())
+        kept = folder / f"{digest.hexdigest()}.onnx"
+        if not kept.exists():
+            convert(model, path, half_weights=half_weights)
+            shutil.copy(path, path.with_suffix(".copy"))
+            path.with_suffix(".copy").rename(kept)
+        shutil.copy(kept, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "export_onnx", convert_once)
+        yield
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(_convert_once: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small untrained model with every kind of layer, whose head is sharp, so that it has texts."""
+    import torch
+
+    from data.text import get_normalizer
+    from silero_like.model.config import ModelConfig
+    from silero_like.model.encoder import Recognizer
+    from silero_like.tokenizer import train_tokenizer
+    from train.checkpoint import Checkpoint, Progress, write_checkpoint
+
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tokenizer = train_tokenizer(["ab ba", "abba", "b a"], folder / "tokenizer.model", vocab_size=6)
+    shape = {"width": 64, "n_conv_blocks": 2, "n_attention_blocks": 1, "n_heads": 2, "attention_frames": 8}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Recognizer(ModelConfig(n_labels=tokenizer.n_labels, **shape))
+        with torch.no_grad():
+            model.head[1].weight *= 4
+    card = {"licence": "CC0", "attributions": ["Somebody, CC0"], "limits": ["Hears nothing."]}
+    checkpoint = Checkpoint(
+        model={},
+        average=dict(model.state_dict()),
+        optimizer={},
+        tokenizer=tokenizer.model,
+        model_config=model.config.to_dict(),
+        recipe={"name": "small-test", "model": {"preset": "tiny"}, "card": card},
+        provenance={"lang": "en", "normalizer": get_normalizer("en").label, "hours": {"tones": 0.01}, "seed": 7},
+        progress=Progress(step=12, audio_s=36, train_s=60),
+        scaler={},
+        metrics={},
+        feed={},
+        feed_tensors={},
+    )
+    write_checkpoint(folder / "best.safetensors", checkpoint)
+    return folder / "best.safetensors"

@@ -7,52 +7,16 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="export needs the train extra")
 
-from data.text import get_normalizer  # noqa: E402
 from silero_like import load  # noqa: E402
 from silero_like.bundle import load_bundle  # noqa: E402
 from silero_like.cli import main  # noqa: E402
 from silero_like.errors import BundleError  # noqa: E402
 from silero_like.export import check_parity, export_bundle  # noqa: E402
-from silero_like.model.config import FRAME_SAMPLES, ModelConfig  # noqa: E402
+from silero_like.model.config import FRAME_SAMPLES, from_dict  # noqa: E402
 from silero_like.model.encoder import Recognizer  # noqa: E402
 from silero_like.reference import check_reference  # noqa: E402
 from silero_like.runtime import Runtime  # noqa: E402
-from silero_like.tokenizer import train_tokenizer  # noqa: E402
-from train.checkpoint import Checkpoint, Progress, write_checkpoint  # noqa: E402
-
-OVERRIDES = {"width": 32, "n_conv_blocks": 2, "n_attention_blocks": 1, "n_heads": 2, "attention_frames": 8}
-
-
-@pytest.fixture(scope="module")
-def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a small untrained model."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tokenizer = train_tokenizer(["ab ba", "abba", "b a"], folder / "tokenizer.model", vocab_size=6)
-    torch.manual_seed(0)
-    model = Recognizer(ModelConfig(n_labels=tokenizer.n_labels, **OVERRIDES))
-    average = {name: value.clone() for name, value in model.state_dict().items()}
-    write_checkpoint(
-        folder / "best.safetensors",
-        Checkpoint(
-            model={},
-            average=average,
-            optimizer={},
-            tokenizer=tokenizer.model,
-            model_config=model.config.to_dict(),
-            recipe={
-                "name": "small-test",
-                "model": {"preset": "tiny"},
-                "card": {"licence": "CC0", "attributions": ["Somebody, CC0"], "limits": ["Hears nothing."]},
-            },
-            provenance={"lang": "en", "normalizer": get_normalizer("en").label, "hours": {"tones": 0.01}, "seed": 7},
-            progress=Progress(step=12, audio_s=36, train_s=60),
-            scaler={},
-            metrics={},
-            feed={},
-            feed_tensors={},
-        ),
-    )
-    return folder / "best.safetensors"
+from train.checkpoint import read_checkpoint  # noqa: E402
 
 
 def run_export(checkpoint: Path, out: Path, *options: str) -> None:
@@ -62,9 +26,9 @@ def run_export(checkpoint: Path, out: Path, *options: str) -> None:
 
 @pytest.mark.parametrize("options", [(), ("--half-weights",)])
 def test_a_checkpoint_becomes_a_bundle_that_loads_and_agrees_with_torch(
-    checkpoint_path: Path, tmp_path: Path, options: tuple[str, ...]
+    small_checkpoint: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    run_export(checkpoint_path, tmp_path / "bundle", *options)
+    run_export(small_checkpoint, tmp_path / "bundle", *options)
     bundle = load_bundle(tmp_path / "bundle")
     assert (bundle.config.name, bundle.config.lang, bundle.config.training["steps"]) == ("small-test", "en", 12)
     runtime = Runtime(bundle)
@@ -75,9 +39,9 @@ def test_a_checkpoint_becomes_a_bundle_that_loads_and_agrees_with_torch(
     assert transcript.duration == 1.0
 
 
-def test_half_weights_are_half_the_size(checkpoint_path: Path, tmp_path: Path) -> None:
-    run_export(checkpoint_path, tmp_path / "full")
-    run_export(checkpoint_path, tmp_path / "half", "--half-weights")
+def test_half_weights_are_half_the_size(small_checkpoint: Path, tmp_path: Path) -> None:
+    run_export(small_checkpoint, tmp_path / "full")
+    run_export(small_checkpoint, tmp_path / "half", "--half-weights")
     sizes = {name: weight_bytes(tmp_path / name / "model.onnx") for name in ("full", "half")}
     assert sizes["half"] < 0.6 * sizes["full"]
     waveform = 0.1 * np.random.default_rng(0).standard_normal(30000).astype(np.float32)
@@ -94,8 +58,8 @@ def weight_bytes(path: Path) -> int:
     return sum(len(t.raw_data) for t in tensors if int(np.prod(t.dims)) not in frontend)
 
 
-def test_long_recordings_are_stitched_exactly(checkpoint_path: Path, tmp_path: Path) -> None:
-    run_export(checkpoint_path, tmp_path / "bundle")
+def test_long_recordings_are_stitched_exactly(small_checkpoint: Path, tmp_path: Path) -> None:
+    run_export(small_checkpoint, tmp_path / "bundle")
     runtime = Runtime(load_bundle(tmp_path / "bundle"))
     waveform = 0.1 * np.random.default_rng(1).standard_normal(90 * FRAME_SAMPLES * 8 + 777).astype(np.float32)
     parts = list(runtime.stream_log_probs(np.array_split(waveform, 13), window_s=20))
@@ -103,17 +67,17 @@ def test_long_recordings_are_stitched_exactly(checkpoint_path: Path, tmp_path: P
     np.testing.assert_allclose(np.concatenate(parts), runtime.log_probs(waveform), atol=1e-4)
 
 
-def test_a_graph_that_differs_from_torch_is_refused(checkpoint_path: Path, tmp_path: Path) -> None:
-    run_export(checkpoint_path, tmp_path / "bundle")
+def test_a_graph_that_differs_from_torch_is_refused(small_checkpoint: Path, tmp_path: Path) -> None:
+    run_export(small_checkpoint, tmp_path / "bundle")
     runtime = Runtime(load_bundle(tmp_path / "bundle"))
     torch.manual_seed(1)  # other weights than those exported
     with pytest.raises(BundleError, match="differs from torch"):
-        check_parity(Recognizer(ModelConfig(n_labels=runtime.config.n_labels, **OVERRIDES)).eval(), runtime)
+        check_parity(Recognizer(from_dict(read_checkpoint(small_checkpoint).model_config)).eval(), runtime)
 
 
-def test_a_folder_in_use_is_left_alone(checkpoint_path: Path, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_left_alone(small_checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    result = CliRunner().invoke(main, ["export", str(checkpoint_path), str(tmp_path)])
+    result = CliRunner().invoke(main, ["export", str(small_checkpoint), str(tmp_path)])
     assert result.exit_code == 1 and "not empty and not a bundle" in result.output
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 

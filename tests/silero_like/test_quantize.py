@@ -15,54 +15,20 @@ from click.testing import CliRunner, Result
 torch = pytest.importorskip("torch", reason="export needs the train extra")
 onnx = pytest.importorskip("onnx", reason="export needs the train extra")
 
-from data.text import get_normalizer  # noqa: E402
 from silero_like import export_int8  # noqa: E402
 from silero_like.bundle import load_bundle  # noqa: E402
 from silero_like.cli import main  # noqa: E402
 from silero_like.errors import BundleError  # noqa: E402
 from silero_like.export import export_bundle  # noqa: E402
 from silero_like.export_int8 import quantize_bundle  # noqa: E402
-from silero_like.model.config import ModelConfig  # noqa: E402
-from silero_like.model.encoder import Recognizer  # noqa: E402
 from silero_like.reference import check_reference  # noqa: E402
 from silero_like.runtime import Runtime  # noqa: E402
-from silero_like.tokenizer import train_tokenizer  # noqa: E402
-from train.checkpoint import Checkpoint, Progress, write_checkpoint  # noqa: E402
+from train.bundling import bundle_arguments  # noqa: E402
+from train.checkpoint import read_checkpoint  # noqa: E402
 
 Array = npt.NDArray[np.float32]
 N_WEIGHTS = 64 * (80 * 8 + 64 * 4 + 2 * 128 + 2 * 2 * 256 + 2 * 16 + 3 * 64 + 64 + 2 * 256 + 7)
 N_LINEAR = 4 + 2 * 2 + 2 + 4 + 1  # stem, two convolution blocks, one gate, one attention block, head
-
-
-@pytest.fixture(scope="module")
-def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained model whose head is sharp, so that texts are not empty."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tokenizer = train_tokenizer(["ab ba", "abba", "b a"], folder / "tokenizer.model", vocab_size=6)
-    torch.manual_seed(0)
-    model = Recognizer(
-        ModelConfig(
-            n_labels=tokenizer.n_labels, width=64, n_conv_blocks=2, n_attention_blocks=1, n_heads=2, attention_frames=8
-        )
-    )
-    model.head[1].weight.data *= 4
-    recipe = {"name": "sharp", "card": {"licence": "CC0", "attributions": [], "limits": []}}
-    checkpoint = Checkpoint(
-        model={},
-        average=dict(model.state_dict()),
-        optimizer={},
-        tokenizer=tokenizer.model,
-        model_config=model.config.to_dict(),
-        recipe=recipe,
-        provenance={"lang": "en", "normalizer": get_normalizer("en").label, "hours": {}, "seed": 7},
-        progress=Progress(step=1, audio_s=1, train_s=1),
-        scaler={},
-        metrics={},
-        feed={},
-        feed_tensors={},
-    )
-    write_checkpoint(folder / "best.safetensors", checkpoint)
-    return folder / "best.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +51,10 @@ def noises(count: int) -> list[Array]:
 
 
 @pytest.fixture(scope="module")
-def bundles(checkpoint_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def bundles(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The float bundle and the int8 one."""
-    from train.bundling import bundle_arguments
-    from train.checkpoint import read_checkpoint
-
     folder = tmp_path_factory.mktemp("bundles")
-    export_bundle(folder / "float", **bundle_arguments(read_checkpoint(checkpoint_path)))
+    export_bundle(folder / "float", **bundle_arguments(read_checkpoint(small_checkpoint)))
     quantize_bundle(folder / "float", folder / "int8", noises(6), {"utterances": 6})
     return folder / "float", folder / "int8"
 
@@ -150,9 +113,9 @@ def test_a_layer_that_measures_badly_stays_float(
     assert gap[0].mean() < gap[1].mean()
 
 
-def test_the_command_compares_what_it_writes(checkpoint_path: Path, speech: Path, tmp_path: Path) -> None:
+def test_the_command_compares_what_it_writes(small_checkpoint: Path, speech: Path, tmp_path: Path) -> None:
     result = export(
-        checkpoint_path,
+        small_checkpoint,
         tmp_path / "int8",
         "--quantize",
         "int8",
@@ -170,24 +133,24 @@ def test_the_command_compares_what_it_writes(checkpoint_path: Path, speech: Path
     assert rows[0]["domains"]["n"]["cer"] > 0 and rows[2]["size_mb"] < rows[1]["size_mb"]
     assert all(name in result.output for name in ("same text", "linear layers", "torch", "int8"))
     load_bundle(tmp_path / "int8")  # its checksums hold
-    again = export(checkpoint_path, tmp_path / "int8", "--dev", speech)  # a bundle may be replaced
+    again = export(small_checkpoint, tmp_path / "int8", "--dev", speech)  # a bundle may be replaced
     assert again.exit_code == 0 and len(json.loads((tmp_path / "int8" / "parity.json").read_text())["rows"]) == 2
 
 
 def test_an_int8_export_that_loses_too_much_is_not_written(
-    checkpoint_path: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_checkpoint: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from silero_like.cli import export_parity
 
     monkeypatch.setattr(export_parity, "worst_loss", lambda before, after: (0.31, "n"))
-    arguments = (checkpoint_path, tmp_path / "int8", "--quantize", "int8", "--calibrate", speech, "--dev", speech)
+    arguments = (small_checkpoint, tmp_path / "int8", "--quantize", "int8", "--calibrate", speech, "--dev", speech)
     result = export(*arguments)
     assert result.exit_code == 1 and "int8 costs 0.31 points of CER in n, more than 0.3" in result.output
     assert not any(tmp_path.iterdir())
     assert export(*arguments, "--force").exit_code == 0 and (tmp_path / "int8" / "model.onnx").is_file()
 
 
-def test_the_loss_is_that_of_the_worst_domain(checkpoint_path: Path, speech: Path, bundles: tuple[Path, Path]) -> None:
+def test_the_loss_is_that_of_the_worst_domain(small_checkpoint: Path, speech: Path, bundles: tuple[Path, Path]) -> None:
     from silero_like.cli.export_parity import Parity, read_speech, worst_loss
     from silero_like.tokenizer import Tokenizer
 
@@ -203,13 +166,13 @@ def test_the_loss_is_that_of_the_worst_domain(checkpoint_path: Path, speech: Pat
     assert worst_loss(worse, better)[0] < -10
 
 
-def test_without_speech_there_is_no_int8(checkpoint_path: Path, tmp_path: Path) -> None:
-    result = export(checkpoint_path, tmp_path / "int8", "--quantize", "int8")
+def test_without_speech_there_is_no_int8(small_checkpoint: Path, tmp_path: Path) -> None:
+    result = export(small_checkpoint, tmp_path / "int8", "--quantize", "int8")
     assert result.exit_code == 1 and "name some by --calibrate" in result.output
     assert not any(tmp_path.iterdir())
 
 
-def test_bad_speech_is_named_and_left_out(checkpoint_path: Path, speech: Path, tmp_path: Path) -> None:
+def test_bad_speech_is_named_and_left_out(small_checkpoint: Path, speech: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in speech.read_text().splitlines()]
     paths = [speech.parent / row["audio_filepath"] for row in rows[:2]]
     (tmp_path / "broken.wav").write_bytes(b"no audio")
@@ -218,7 +181,7 @@ def test_bad_speech_is_named_and_left_out(checkpoint_path: Path, speech: Path, t
     (tmp_path / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     bad = tmp_path / "bad.jsonl"
     result = export(
-        checkpoint_path, tmp_path / "o", "--quantize", "int8", "--calibrate", bad, "--dev", bad, "--tolerance", 100
+        small_checkpoint, tmp_path / "o", "--quantize", "int8", "--calibrate", bad, "--dev", bad, "--tolerance", 100
     )
     assert result.exit_code == 0, result.output
     assert "left out: " in result.output
@@ -228,8 +191,8 @@ def test_bad_speech_is_named_and_left_out(checkpoint_path: Path, speech: Path, t
 
 
 @pytest.mark.parametrize("option", [("--force",), ("--tolerance", "1")])
-def test_options_of_int8_need_it(checkpoint_path: Path, tmp_path: Path, option: tuple[str, ...]) -> None:
-    result = export(checkpoint_path, tmp_path / "o", *option)
+def test_options_of_int8_need_it(small_checkpoint: Path, tmp_path: Path, option: tuple[str, ...]) -> None:
+    result = export(small_checkpoint, tmp_path / "o", *option)
     assert result.exit_code == 2 and "are for --quantize int8" in result.output
     assert not any(tmp_path.iterdir())
 

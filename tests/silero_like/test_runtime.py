@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 
-from silero_like.bundle import Bundle, BundleConfig, load_bundle, write_checksums
+from silero_like.bundle import Bundle, load_bundle, write_checksums
 from silero_like.errors import BundleError
 from silero_like.runtime import Runtime
 
@@ -96,33 +97,14 @@ def test_the_stitching_test_would_notice(stand_in: StandIn, change: dict[str, in
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Export a very small untrained model of every kind of layer."""
-    torch = pytest.importorskip("torch", reason="exporting a model needs the [train] extra")
-    from silero_like.export import export_onnx
-    from silero_like.model.config import ModelConfig
-    from silero_like.model.encoder import Recognizer
+def exported(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Export a small untrained model of every kind of layer."""
+    from silero_like.export import export_bundle
+    from train.bundling import bundle_arguments
+    from train.checkpoint import read_checkpoint
 
-    path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    config = ModelConfig(n_labels=9, width=16, n_conv_blocks=2, n_attention_blocks=1, n_heads=2)
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        export_onnx(Recognizer(config).eval(), path)
-    bundle_config = BundleConfig(
-        format=1,
-        name="untrained",
-        lang="en",
-        normalizer="en-1",
-        n_labels=9,
-        blank_id=8,
-        block_frames=1,
-        context_frames=config.context_frames,
-        preset="tiny",
-        model=config.to_dict(),
-        training={},
-        metrics={},
-    )
-    return Bundle(path.parent, bundle_config, path.parent / "tokenizer.model", path, None)
+    folder = tmp_path_factory.mktemp("exported") / "bundle"
+    return load_bundle(export_bundle(folder, **bundle_arguments(read_checkpoint(small_checkpoint))))
 
 
 @pytest.mark.parametrize("n_samples", [1, 160, 16_000, 639_999, 640_000, 640_100])

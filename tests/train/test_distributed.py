@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,6 +161,15 @@ def assert_same_bits(a: Checkpoint, b: Checkpoint) -> None:
         left, right = getattr(a, name), getattr(b, name)
         assert left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left), name
     assert a.feed == b.feed
+
+
+def test_two_processes_share_the_data_and_end_with_equal_weights(two_ranks: TwoRanks) -> None:
+    ranks = two_ranks("optimizer.total_steps=12", "curriculum.enabled=false", "sampling.round_batches=4")
+    assert_in_step(ranks)
+    seen = [[index for batch in batches for index in batch] for batches in ranks.seen]
+    assert all(seen)
+    numbers = Counter(seen[0] + seen[1])
+    assert max(numbers.values()) - min(numbers[index] for index in range(24)) <= 2  # shared; the last pass is cut short
 
 
 ONE_BAD_LOSS = """

@@ -78,19 +78,19 @@ class StopAfter:
 
 
 def test_kill_minus_nine_then_resume_ends_with_the_same_bits(recipe_path: Path, tmp_path: Path) -> None:
-    overrides = ["optimizer.total_steps=60", "loop.checkpoint_every=5"]
+    overrides = ["optimizer.total_steps=30", "loop.checkpoint_every=3"]
     whole = run(recipe_path, *overrides, f"output_dir={tmp_path / 'whole'}")
     folder = tmp_path / "killed"
     command = [sys.executable, "-m", "train", str(recipe_path)]
     for override in [*overrides, f"output_dir={folder}"]:
         command += ["--set", override]
     process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600  # on very busy cores
     while not (folder / "last.safetensors").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert read_checkpoint(folder / "last.safetensors").progress.step < 60
+    assert read_checkpoint(folder / "last.safetensors").progress.step < 30
     subprocess.run(command, env=ENVIRONMENT, check=True, stderr=subprocess.DEVNULL)
     assert_same_bits(whole, read_checkpoint(folder / "last.safetensors"))
 
@@ -110,7 +110,10 @@ Path(sys.argv[2], f"rank{trainer.group.rank}.json").write_text(json.dumps({"seen
 """
 
 
-def test_two_processes_share_the_data_and_end_with_equal_weights(recipe_path: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_torchrun_starts_processes_that_share_the_data_and_end_with_equal_weights(
+    recipe_path: Path, tmp_path: Path
+) -> None:
     recipe = yaml.safe_load(recipe_path.read_text())
     recipe["loop"]["batch_s"] = 4
     recipe["optimizer"]["total_steps"] = 12
@@ -125,7 +128,7 @@ def test_two_processes_share_the_data_and_end_with_equal_weights(recipe_path: Pa
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
