@@ -226,14 +226,16 @@ def counted(
         yield utterance
 
 
-def finish(context: click.Context, summary: Summary, out: Path, json_path: Path | None) -> None:
+def finish(
+    context: click.Context, summary: Summary, out: Path, json_path: Path | None, edited: str = "texts edited"
+) -> None:
     """Say what was written and what was refused; end with exit code 1 if anything was."""
     batch = Batch(context)
     line = f"{out}: {summary.utterances} utterances, {summary.audio_s / 3600:.2f} h"
     if summary.without_speaker:
         line += f"; {summary.without_speaker} without a speaker"
     if summary.edited:
-        line += f"; texts edited: {summary.edited}"
+        line += f"; {edited}: {summary.edited}"
     click.echo(line, err=True)
     if json_path:
         write_json(json_path, summary.as_json())
