@@ -70,7 +70,8 @@ def read_open_stt(source: Source) -> Rows:
     may differ: what lies in the manifest's folder, the one above it or a folder in either is found.
     """
     folders = [source.folder, source.folder.parent]
-    folders += [child for folder in folders for child in sorted(folder.iterdir()) if child.is_dir()]
+    readable = [folder for folder in folders if os.access(folder, os.R_OK | os.X_OK)]
+    folders += [child for folder in readable for child in sorted(folder.iterdir()) if child.is_dir()]
     finder = source.finder(*folders, suffixes=(".opus", ".wav", ".mp3"), moved=True)
     texts = source.finder(*folders, moved=True)
     name = source.path.name.split(".")[0]

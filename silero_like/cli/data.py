@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from silero_like.cli import data_convert, data_import
+from silero_like.cli import data_convert, data_download, data_import
 from silero_like.cli.batch import Batch
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
@@ -38,6 +38,7 @@ def data() -> None:
 data.add_command(data_import.import_command)
 data.add_command(data_import.export)
 data.add_command(data_convert.convert)
+data.add_command(data_download.download)
 data.add_command(data_import.split)
 
 
