@@ -229,7 +229,7 @@ def _year(found: re.Match[str]) -> str:
 
 def _ordinal(found: re.Match[str]) -> str:
     n, written = int(found[1]), found[2]
-    if written == "ти" or (written == "х" and n in (2, 3, 4)):  # "5-ти", "3-х": no ordinals
+    if written == "ти" or (written, n) in (("х", 2), ("х", 3), ("х", 4), ("ми", 7), ("ми", 8)):  # no ordinals
         return GENITIVES[n] if 1 < n < 10 else cardinal(n)[:-1] + "и" if cardinal(n)[-1] == "ь" else found[0]
     ending = {"ий": "ый"}.get(written, ENDINGS.get(written, written))
     if written == "е" and n % 10 == 0 and n:  # the eighties, not the eightieth
