@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,11 @@ from click.testing import CliRunner, Result
 from data.exporter import EXPORTERS
 from data.readers import READERS
 from data.split import KEYS
+from data.summary import Summary
+from data.verbalize import VERBALIZERS
 from silero_like.cli import data_import, main
+from silero_like.cli.data import data
+from silero_like.cli.progress import ProgressLine
 
 
 def run(*arguments: str | Path) -> Result:
@@ -116,6 +122,38 @@ def test_split_and_export(corpus: Path, tmp_path: Path) -> None:
     lost = run("export", "nemo", tmp_path / "all.jsonl", tmp_path / "nemo2")
     assert lost.exit_code == 1 and "Error: no audio file: 1 of 3 rows" in lost.stderr
     assert (tmp_path / "nemo2").read_text().count("\n") == 2
+
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+
+
+def test_the_page_is_true() -> None:
+    """Every command and option that docs/data.md shows exists, and its examples of numbers in words come out so."""
+    lines = [shlex.split(line) for code in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in code.splitlines()]
+    assert len(lines) > 10
+    for program, group, name, *arguments in lines:
+        assert (program, group) == ("silero-like", "data")
+        options = {option for parameter in data.commands[name].params for option in parameter.opts}
+        assert {argument for argument in arguments if argument.startswith("--")} <= options
+    for name in data_import.FORMATS:
+        assert f"| `{name}` |" in PAGE
+    examples = re.findall(r"^\| (in 1999.*|9 мая.*|2024年.*) \| (.*) \|$", PAGE, re.M)
+    for (written, spoken), verbalizer in zip(examples, VERBALIZERS.values(), strict=True):
+        separator = "；" if "；" in written else "; "
+        assert [verbalizer(part) for part in written.split(separator)] == spoken.split(separator)
+
+
+def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with ProgressLine() as line:
+        advance = data_import.progress(line)
+        for _ in range(5):
+            advance(Summary(utterances=3, audio_s=7200.0))
+    assert capsys.readouterr().err == "\r\033[K3 rows, 2.00 h, 0 refused\r\033[K"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    with ProgressLine() as line:
+        data_import.progress(line)(Summary())
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.corpus
