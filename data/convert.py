@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -44,6 +45,21 @@ class Target:
     """One of `FORMATS`."""
     rate: int = SAMPLE_RATE
     """Hz."""
+
+
+class _WriteError(ConfigError):
+    """The output folder takes no more."""
+
+
+class Made(NamedTuple):
+    """What the journal says of a file."""
+
+    row: str
+    """Digest of the recording's path and the stretch."""
+    state: str
+    """Digest of that, the recording's size and time, and the rate."""
+    n_bytes: int
+    n_samples: int
 
 
 @dataclass(frozen=True)
@@ -122,26 +138,33 @@ def target_name(utterance: Utterance, folder: Path, suffix: str) -> Path:
     return parent / f"{path.stem}{part}.{suffix}"
 
 
-def _convert(utterance: Utterance, path: Path, target: Target, done: dict[str, tuple[int, int]]) -> Converted | Refusal:
+def _convert(utterance: Utterance, path: Path, target: Target, done: dict[str, Made]) -> Converted | Refusal:
     """Write a file unless it is there."""
     try:
         stat = utterance.audio_path.stat()
-        made_from = f"{path}\n{utterance.audio_path}\n{stat.st_size} {stat.st_mtime_ns}\n{target.rate}"
-        made_from += f"\n{utterance.offset_s!r} {utterance.duration_s!r}"
-        digest = hashlib.sha256(made_from.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        n_bytes, n_samples = done.get(digest, (-1, 0))
-        line = ""
-        if not (path.is_file() and path.stat().st_size == n_bytes):
+        row = _digest(utterance.audio_path, utterance.offset_s, utterance.duration_s)
+        state = _digest(row, stat.st_size, stat.st_mtime_ns, target.rate)
+        made, line = done.get(_digest(path)), ""
+        if made and made.row != row and path.is_file():
+            detail = f" {path}: use another output folder, or delete it"
+            return Refusal(where=str(utterance.audio_path), kind="another row has its file", detail=detail)
+        if not (made and made.state == state and path.is_file() and path.stat().st_size == made.n_bytes):
             samples = decode(utterance)
             if target.rate != SAMPLE_RATE:
                 samples = soxr.resample(samples, SAMPLE_RATE, target.rate)
-            n_samples = len(samples)
-            line = f"{digest} {_write(path, samples, target)} {n_samples}\n"
+            made = Made(row, state, _write(path, samples, target), len(samples))
+            line = f"{_digest(path)} {row} {state} {made.n_bytes} {made.n_samples}\n"
+    except _WriteError:
+        raise
     except (SileroLikeError, OSError) as error:
-        if isinstance(error, ConfigError):
-            raise
         return Refusal(where=str(utterance.audio_path), kind="audio cannot be read", detail=f": {error}")
-    return Converted(replace(utterance, audio_path=path, offset_s=0.0, duration_s=n_samples / target.rate), line)
+    return Converted(replace(utterance, audio_path=path, offset_s=0.0, duration_s=made.n_samples / target.rate), line)
+
+
+def _digest(*parts: object) -> str:
+    """Return what tells things apart, in 16 letters."""
+    text = "\n".join(map(str, parts))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _write(path: Path, samples: Samples, target: Target) -> int:
@@ -153,14 +176,14 @@ def _write(path: Path, samples: Samples, target: Target) -> int:
                     sound.write(block)
             return temporary.stat().st_size
     except (OSError, soundfile.SoundFileError) as error:
-        raise ConfigError(
+        raise _WriteError(
             f"{path}: cannot write ({error}): free some space or use another disk, and start again; what is done stays"
         ) from error
 
 
-def _read_journal(path: Path) -> dict[str, tuple[int, int]]:
-    """Read what was done: digest of what a file was made from -> its bytes and samples. A torn last line is ended."""
-    done: dict[str, tuple[int, int]] = {}
+def _read_journal(path: Path) -> dict[str, Made]:
+    """Read what was done: digest of a file's path -> what it was made from. A torn last line is ended."""
+    done: dict[str, Made] = {}
     if not path.exists():
         return done
     data = path.read_text(encoding="utf-8", errors="replace")
@@ -168,7 +191,7 @@ def _read_journal(path: Path) -> dict[str, tuple[int, int]]:
         with path.open("a", encoding="utf-8") as file:
             file.write("\n")
     for line in data.splitlines():
-        digest, *numbers = line.split(" ")
-        if len(numbers) == 2 and all(map(str.isdecimal, numbers)):
-            done[digest] = (int(numbers[0]), int(numbers[1]))
+        name, *about = line.split(" ")
+        if len(about) == 4 and all(map(str.isdecimal, about[2:])):
+            done[name] = Made(about[0], about[1], int(about[2]), int(about[3]))
     return done

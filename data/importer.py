@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -64,7 +65,7 @@ def import_rows(
     options: ImportOptions,
     advance: Callable[[Summary], None] = lambda _: None,
 ) -> Summary:
-    """Judge rows and write the good ones as a manifest, whole or not at all.
+    """Judge rows and write the good ones, if there are any, as a manifest, whole or not at all.
 
     Args:
         rows: what a reader yields.
@@ -81,7 +82,7 @@ def import_rows(
     def judge(row: Row | Refusal) -> Judged | Refusal:
         return row if isinstance(row, Refusal) else _judge(row, source, options)
 
-    with manifest_writer(out) as write:
+    with contextlib.suppress(_NothingError), manifest_writer(out) as write:
         for row, judged in ordered_map(judge, rows, options.jobs, group=GROUP):
             if isinstance(judged, Refusal):
                 summary.refuse(judged)
@@ -93,7 +94,13 @@ def import_rows(
                 summary.keep(judged.utterance)
                 summary.edited += judged.edited
             advance(summary)
+        if not summary.utterances:
+            raise _NothingError
     return summary
+
+
+class _NothingError(Exception):
+    """No row is good: what stood at the manifest's place stays."""
 
 
 @dataclass(frozen=True)

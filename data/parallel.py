@@ -35,10 +35,13 @@ def ordered_map(
     items = iter(items)
     with ThreadPoolExecutor(jobs) as pool:
         ahead: deque[tuple[list[Item], Future[list[Result]]]] = deque()
-        while True:
-            while len(ahead) < AHEAD * jobs and (batch := list(islice(items, group))):
-                ahead.append((batch, pool.submit(lambda batch: [work(item) for item in batch], batch)))
-            if not ahead:
-                return
-            batch, done = ahead.popleft()
-            yield from zip(batch, done.result(), strict=True)
+        try:
+            while True:
+                while len(ahead) < AHEAD * jobs and (batch := list(islice(items, group))):
+                    ahead.append((batch, pool.submit(lambda batch: [work(item) for item in batch], batch)))
+                if not ahead:
+                    return
+                batch, done = ahead.popleft()
+                yield from zip(batch, done.result(), strict=True)
+        finally:  # after an error or an interruption nothing new is begun
+            pool.shutdown(cancel_futures=True)

@@ -6,7 +6,7 @@ import gzip
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import TextIO
 
@@ -111,32 +111,31 @@ class AudioFinder:
     """Finds the recordings that a corpus names, below other folders and with other endings if need be."""
 
     def __init__(self, folders: Sequence[Path], suffixes: Sequence[str] = (), moved: bool = False) -> None:
-        self._folders, self._suffixes, self._moved = folders, suffixes, moved
-        self._last = (folders[0], 0, "")
+        self._folders, self._suffixes = folders, suffixes
+        self._n_dropped: int | None = None if moved else 0
+        self._last = (folders[0], "")
 
     def find(self, name: str) -> Path | None:
-        """Return the absolute path of a recording; None when there is no file."""
+        """Return the absolute path of a recording; None when there is no file.
+
+        How many leading folders are left out is settled by the first recording that is found, so that names keep
+        apart what lies apart.
+        """
         if "\\" in name and "/" not in name:
             name = name.replace("\\", "/")
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if not parts or "\0" in name:
             return None
         if os.path.isabs(name) and os.path.isfile(name):
-            return Path(name)
-        for folder, n_dropped, suffix in chain([self._last], self._ways(len(parts))):
-            path = os.path.abspath(os.path.join(folder, *parts[n_dropped:]))
-            path = os.path.splitext(path)[0] + suffix if suffix else path
-            if n_dropped < len(parts) and os.path.isfile(path):
-                self._last = (folder, n_dropped, suffix)
-                return Path(path)
+            return Path(os.path.abspath(name))
+        for n_dropped in range(len(parts)) if self._n_dropped is None else [self._n_dropped]:
+            for folder, suffix in chain([self._last], product(self._folders, ["", *self._suffixes])):
+                path = os.path.abspath(os.path.join(folder, *parts[n_dropped:]))
+                path = os.path.splitext(path)[0] + suffix if suffix else path
+                if n_dropped < len(parts) and os.path.isfile(path):
+                    self._n_dropped, self._last = n_dropped, (folder, suffix)
+                    return Path(path)
         return None
-
-    def _ways(self, n_parts: int) -> Iterator[tuple[Path, int, str]]:
-        """Yield (folder, leading parts to leave out, ending), the most literal first."""
-        for n_dropped in range(n_parts if self._moved else 1):
-            for suffix in ("", *self._suffixes):
-                for folder in self._folders:
-                    yield folder, n_dropped, suffix
 
 
 def is_text(text: str) -> bool:

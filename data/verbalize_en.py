@@ -95,7 +95,7 @@ def verbalize_en(text: str) -> str:
 
 def _spaced(found: re.Match[str], words: str) -> str:
     """Return words with a space on each side where a letter or digit follows on."""
-    before, after = found.string[: found.start()][-1:], found.string[found.end() :][:1]
+    before, after = found.string[max(0, found.start() - 1) : found.start()], found.string[found.end() : found.end() + 1]
     return f"{' ' if before.isalnum() else ''}{words}{' ' if after.isalnum() else ''}"
 
 
@@ -129,7 +129,7 @@ def _decade(found: re.Match[str]) -> str:
 def _unit(found: re.Match[str]) -> str:
     """Spell a unit after the last digit of its number, in the singular after a lone 1."""
     first, *rest = UNITS[found[2]].split(" ")
-    if found[1] == "1" and not re.search(r"[0-9.,]$", found.string[: found.start()]):
+    if found[1] == "1" and found.string[max(0, found.start() - 1) : found.start()] not in tuple("0123456789.,"):
         first = "foot" if first == "feet" else first.removesuffix("s")
     return " ".join([found[1], first, *rest])
 

@@ -117,7 +117,9 @@ _DAY = re.compile(
 _YEAR = re.compile(
     rf"(\b[вВкК]о?\s+)?(?<![\w.,])([0-9]{{3,4}})\s?(?:({'|'.join(sorted(YEARS, reverse=True))})\b|г\.(?![а-яё]))"
 )
-_ORDINAL = re.compile(r"(?<![\w.,])([0-9]+)-?(ый|ий|ой|ая|ое|ые|ого|ому|ом|ых|ую|ым|ыми|го|му|ми|ти|й|я|е|м|х|ю)(?!\w)")
+_ORDINAL = re.compile(
+    r"(?<![\w.,])([0-9]{1,12})-?(ый|ий|ой|ая|ое|ые|ого|ому|ом|ых|ую|ым|ыми|го|му|ми|ти|й|я|е|м|х|ю)(?!\w)"
+)
 _TIME = re.compile(r"(?<![\w:.])([01]?[0-9]|2[0-3]):([0-5][0-9])(?![\w:])")
 _PHONE = re.compile(r"(?<![\w-])(?:\+7|8)[ -]?\(?([0-9]{3})\)?[ -]?([0-9]{3})[ -]?([0-9]{2})[ -]?([0-9]{2})(?![\w-])")
 _MONEY_FIRST = re.compile(rf"([$€£₽])\s?((?:{_NUMBER})(?:[.,][0-9]+)?)(\s?(?:тыс|млн|млрд)\b\.?)?")
@@ -243,7 +245,7 @@ def _amount(found: re.Match[str]) -> str:
     """Spell a number, whole or decimal, and the nouns behind it, such as a scale and a currency."""
     digits, fraction = re.sub(r"\D", "", found[1]), found[2]
     forms = [FORMS[word] for word in found.groups()[2:] if word]
-    n = int(digits)
+    n = int(digits[:16])
     if (fraction and len(fraction) > len(FRACTIONS)) or len(digits) > 15 or (digits[0] == "0" and len(digits) > 1):
         words = [" ".join(ONES[int(digit)] for digit in digits)]
         words += ["запятая", " ".join(ONES[int(digit)] for digit in fraction)] if fraction else []
@@ -263,6 +265,6 @@ def _amount(found: re.Match[str]) -> str:
         words = [cardinal(n, feminine=bool(forms) and forms[0][0][-1] in "ая")]
         shown = [_form(n, form) for form in forms[:1]]
     shown += [form[2] for form in forms[1:]]
-    before, after = found.string[: found.start()][-1:], found.string[found.end() :][:1]
+    before, after = found.string[max(0, found.start() - 1) : found.start()], found.string[found.end() : found.end() + 1]
     spelled = " ".join([*words, *shown])
     return f"{' ' if before.isalnum() else ''}{spelled}{' ' if after.isalnum() else ''}"

@@ -109,7 +109,7 @@ def _money(found: re.Match[str]) -> str:
 
 
 def _number(found: re.Match[str]) -> str:
-    return _number_words(found[1], found[2], found.string[found.end() :].lstrip()[:1])
+    return _number_words(found[1], found[2], found.string[found.end() : found.end() + 2].lstrip()[:1])
 
 
 def _number_words(whole: str, fraction: str | None, after: str) -> str:

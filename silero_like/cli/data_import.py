@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
@@ -90,6 +91,7 @@ def import_command(
     from data.readers import READERS
     from data.sources import Source
     from data.text_rules import text_editor
+    from data.verbalize import VERBALIZERS
     from silero_like.errors import ConfigError
 
     reader = READERS[format_name]
@@ -111,7 +113,8 @@ def import_command(
     where = Source(path=source.absolute(), encoding=encoding, audio_root=audio_root and audio_root.absolute())
     with ProgressLine() as line:
         summary = import_rows(reader.read(where), where, out.absolute(), options, progress(line))
-    finish(context, summary, out, json_path)
+    edits = {"rules": rules and str(rules), "verbalizers": [each.label for each in VERBALIZERS.values() if verbalize]}
+    finish(context, summary, out, json_path, more=edits)
 
 
 @click.command()
@@ -227,18 +230,26 @@ def counted(
 
 
 def finish(
-    context: click.Context, summary: Summary, out: Path, json_path: Path | None, edited: str = "texts edited"
+    context: click.Context,
+    summary: Summary,
+    out: Path,
+    json_path: Path | None,
+    edited: str = "texts edited",
+    more: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
-    """Say what was written and what was refused; end with exit code 1 if anything was."""
+    """Say what was written and what was refused, as JSON with `more` to it; exit code 1 if anything was refused."""
     batch = Batch(context)
+    if not summary.utterances:
+        batch.fail(f"{out}: no row of {summary.rows} is good")
     line = f"{out}: {summary.utterances} utterances, {summary.audio_s / 3600:.2f} h"
     if summary.without_speaker:
         line += f"; {summary.without_speaker} without a speaker"
     if summary.edited:
         line += f"; {edited}: {summary.edited}"
-    click.echo(line, err=True)
+    if summary.utterances:
+        click.echo(line, err=True)
     if json_path:
-        write_json(json_path, summary.as_json())
+        write_json(json_path, summary.as_json() | dict(more))
     tell_refused(batch, summary)
     batch.finish()
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +96,20 @@ def test_nothing_is_done_twice_but_what_has_changed(manifest: Path, tmp_path: Pa
     with (target.out_dir / JOURNAL).open("a") as journal:
         journal.write("torn li")
     assert convert_manifest(manifest, target, 2).edited == 1
-    assert convert_manifest(manifest, Target(out_dir=target.out_dir, format="flac", rate=8000), 2).edited == 5
-    assert convert_manifest(manifest, Target(out_dir=target.out_dir, format="flac", rate=8000), 2).edited == 0
+    assert convert_manifest(manifest, replace(target, rate=8000), 2).edited == 5
+    assert convert_manifest(manifest, replace(target, rate=8000), 2).edited == 0
+
+
+def test_two_manifests_do_not_share_a_file(tmp_path: Path) -> None:
+    """Recordings of one name in two folders, converted into one folder: the second is refused, not written over."""
+    for name in ("x", "y"):
+        path = tone(tmp_path / name / "a.wav", 0.5, hz=300 if name == "x" else 900)
+        write_manifest(tmp_path / name / f"{name}.jsonl", [Utterance(audio_path=path, duration_s=0.5, text=name)])
+    target = Target(out_dir=tmp_path / "out", format="flac")
+    convert_manifest(tmp_path / "x" / "x.jsonl", target, 1)
+    first = (tmp_path / "out" / "a.flac").read_bytes()
+    assert convert_manifest(tmp_path / "y" / "y.jsonl", target, 1).refused == {"another row has its file": 1}
+    assert (tmp_path / "out" / "a.flac").read_bytes() == first
 
 
 def test_a_full_disk_ends_it_and_leaves_nothing_half(

@@ -46,7 +46,7 @@ def run(
     source = Source(path=path, encoding=encoding, audio_root=audio_root)
     out = path.parent / "out" / "out.jsonl"
     summary = import_rows(READERS[name].read(source), source, out, ImportOptions(**options))
-    utterances = read_manifest(out, strict=True).utterances
+    utterances = read_manifest(out, strict=True).utterances if summary.utterances else ()
     assert (summary.utterances, summary.audio_s) == (len(utterances), sum(row.duration_s for row in utterances))
     return utterances, summary
 
@@ -120,7 +120,14 @@ def test_open_stt_with_everything_broken(tmp_path: Path) -> None:
     text(tmp_path / "set/0/noaudio.txt", "да")
     lines = [f"/nvme/stt/data/set/0/{name}.wav,/nvme/stt/data/set/0/{name}.txt,1.0" for name in
              ("a", "empty", "cp1251", "notext", "noaudio", "a")]  # fmt: skip
-    lines += ["/nvme/set/0/zero.wav,/nvme/set/0/zero.txt,0", "only,two", '"an open quote', "a,b,inf", "", "x,y,z,1"]
+    lines += [
+        "/nvme/stt/data/set/0/zero.wav,/nvme/stt/data/set/0/zero.txt,0",
+        "only,two",
+        '"an open quote',
+        "a,b,inf",
+        "",
+        "x,y,z,1",
+    ]
     path = text(tmp_path / "set.csv", "\n".join(lines))
     utterances, summary = run("open-stt", path)
     assert [row.text for row in utterances] == ["да"]

@@ -135,6 +135,14 @@ def test_any_text_comes_out_without_digits_and_stays(lang: str, text: str) -> No
 
 
 @pytest.mark.parametrize("lang", list(VERBALIZERS))
+@pytest.mark.parametrize(
+    "text", ["9" * 5000, "9" * 5000 + "-й", "1,234," * 1000, "7.5 руб. " * 500, "1-2" * 2000, "$" + "9" * 5000]
+)
+def test_long_numbers(lang: str, text: str) -> None:
+    assert not re.search("[0-9]", VERBALIZERS[lang](text))
+
+
+@pytest.mark.parametrize("lang", list(VERBALIZERS))
 @given(number=st.integers(0, 10**12 - 1))
 def test_numbers_become_words_of_their_language(lang: str, number: int) -> None:
     words = get_normalizer(lang)(VERBALIZERS[lang](str(number)))

@@ -77,6 +77,22 @@ def test_import_with_words_and_rules(corpus: Path, tmp_path: Path, lang: str, ex
     assert expected in [json.loads(line)["text"] for line in out.read_text(encoding="utf-8").splitlines()]
 
 
+def test_nothing_good_leaves_what_there_was(tmp_path: Path) -> None:
+    out, empty = tmp_path / "out.jsonl", tmp_path / "empty"
+    empty.mkdir()
+    out.write_text("precious")
+    result = run("import", "folder", empty, out)
+    assert result.exit_code == 1 and result.stderr == f"Error: {out}: no row of 0 is good\n"
+    assert out.read_text() == "precious" and [path.name for path in tmp_path.iterdir()].count("out.jsonl") == 1
+
+
+def test_the_summary_says_how_texts_were_edited(corpus: Path, tmp_path: Path) -> None:
+    summary = tmp_path / "s.json"
+    for options, labels in (([], []), (["--verbalize", "--lang", "ru"], ["en-words-1", "ru-words-1", "zh-words-1"])):
+        run("import", "folder", corpus, tmp_path / "out.jsonl", "--json", summary, *options)
+        assert json.loads(summary.read_text())["verbalizers"] == labels
+
+
 def test_words_need_a_language(corpus: Path, tmp_path: Path) -> None:
     result = run("import", "folder", corpus, tmp_path / "out.jsonl", "--verbalize")
     assert result.exit_code == 1
