@@ -14,7 +14,7 @@ import soundfile
 
 from data.manifest import ANNOTATIONS, DEFAULT_DOMAIN, DUPLICATE, Refusal, Utterance, manifest_writer
 from data.parallel import ordered_map
-from data.sources import Row, Source, is_text
+from data.sources import Row, Source, is_text, lang_code
 from data.summary import Summary
 from silero_like.audio import SAMPLE_RATE, SOUNDFILE_SUFFIXES, stream_audio
 from silero_like.errors import AudioError, ConfigError, ManifestError, SileroLikeError
@@ -120,7 +120,7 @@ def _judge(row: Row, source: Source, options: ImportOptions) -> Judged | Refusal
         return Refusal(where=row.where, kind="no text file", detail=f": {error}")
     if not (is_text(text) and is_text(row.audio_name) and is_text(row.speaker)):
         return Refusal(where=row.where, kind="not text in this encoding", detail=": name it with --encoding")
-    lang = options.lang or row.lang
+    lang = options.lang or lang_code(row.lang)
     try:
         edited = options.edit(text, lang) if options.edit else text
     except SileroLikeError as error:
@@ -138,13 +138,13 @@ def _judge(row: Row, source: Source, options: ImportOptions) -> Judged | Refusal
         return Refusal(where=row.where, kind="no stretch of audio", detail=found)
     utterance = Utterance(
         audio_path=row.audio_path,
-        duration_s=duration_s,
+        duration_s=round(duration_s, 6),  # or sums of starts would tell apart what is the same
         text=edited,
         speaker=_speaker(row.audio_path, options.speaker_from, source.folder) if options.speaker_from else row.speaker,
         domain=options.domain or row.domain or DEFAULT_DOMAIN,
         lang=lang,
         source=options.source or row.source,
-        offset_s=row.offset_s,
+        offset_s=round(row.offset_s, 6),
         annotation=options.annotation or row.annotation,
         quality=row.quality,
     )

@@ -145,7 +145,7 @@ def read_common_voice(source: Source) -> Rows:
             duration_s=durations.get(hash(row["path"])),
             speaker=row["client_id"],
             domain="commonvoice",
-            lang=row.get("locale", "").split("-")[0],
+            lang=row.get("locale", ""),
             source="Common Voice",
             annotation="manual",
         )
@@ -251,7 +251,7 @@ def _of_supervision(part: Any, where: str, start_s: float, name: str, path: Path
             offset_s=start_s + float(part["start"]),
             duration_s=float(part["duration"]),
             speaker=part.get("speaker") or "",
-            lang=(part.get("language") or "").split("-")[0],
+            lang=part.get("language") or "",
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return Refusal(where=where, kind="not a supervision", detail=": expected start and duration in seconds")

@@ -14,6 +14,8 @@ from data.manifest import Refusal
 from silero_like.errors import ManifestError
 
 ENCODING = "utf-8"
+LANGUAGES = {"english": "en", "russian": "ru", "chinese": "zh", "mandarin": "zh", "cmn": "zh"}
+"""Names that corpora write for the codes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +138,15 @@ class AudioFinder:
                     self._n_dropped, self._last = n_dropped, (folder, suffix)
                     return Path(path)
         return None
+
+
+def lang_code(name: str) -> str:
+    """Return the code of a language by a tag or an English name.
+
+    >>> [lang_code(name) for name in ("zh-CN", "Russian", "en_US", "ru", "")]
+    ['zh', 'ru', 'en', 'ru', '']
+    """
+    return LANGUAGES.get(name.lower(), name.replace("_", "-").split("-")[0].lower())
 
 
 def is_text(text: str) -> bool:

@@ -274,7 +274,7 @@ def test_lhotse(tmp_path: Path) -> None:
         }  # fmt: skip
         supervision = {
             "id": "s", "recording_id": "rec", "start": 0.25, "duration": 0.5, "channel": 0, "text": "你好",
-            "language": "zh-CN", "speaker": "li",
+            "language": "Chinese", "speaker": "li",
         }  # fmt: skip
         return {
             "id": f"cut{start}", "start": start, "duration": 1.0, "channel": 0, "supervisions": [supervision],
@@ -283,7 +283,7 @@ def test_lhotse(tmp_path: Path) -> None:
 
     command = cut(0)["recording"] | {"sources": [{"type": "command", "channels": [0], "source": "cat x"}]}
     stereo = cut(0)["recording"] | {"sources": [{"type": "file", "channels": [0, 1], "source": str(path)}]}
-    cuts = [cut(0.0), cut(2.0), cut(3.0, recording=command), cut(3.1, recording=stereo)]
+    cuts = [cut(0.0), cut(2.0), cut(2.0 + 1e-9), cut(3.0, recording=command), cut(3.1, recording=stereo)]
     cuts += [{"id": "mix", "tracks": [], "type": "MixedCut"}, cut(3.2, supervisions=[{"text": "no times"}])]
     content = "\n".join(json.dumps(cut) for cut in cuts).encode()
     manifest = text(tmp_path / "cuts.jsonl.gz", gzip.compress(content))
@@ -293,7 +293,7 @@ def test_lhotse(tmp_path: Path) -> None:
         ("你好", "zh", "li", 2.25, 0.5),
     ]
     assert dict(summary.refused) == {
-        "not one file of one channel": 2, "not a cut of a recording": 1, "not a supervision": 1,
+        "not one file of one channel": 2, "not a cut of a recording": 1, "not a supervision": 1, "duplicate": 1,
     }  # fmt: skip
     manifest.write_bytes(gzip.compress(content)[:-20])
     with pytest.raises(ManifestError, match=r"cuts.jsonl.gz: cannot read it"):
