@@ -130,21 +130,22 @@ def _judge(row: Row, source: Source, options: ImportOptions) -> Judged | Refusal
     if row.audio_path is None:
         return Refusal(where=row.where, kind="no audio file", detail=f" {row.audio_name}")
     try:
-        duration_s = row.duration_s if row.duration_s is not None else length_s(row.audio_path) - row.offset_s
+        offset_s = round(row.offset_s, 6)  # or sums of starts would tell apart what is the same
+        duration_s = round(length_s(row.audio_path) - offset_s if row.duration_s is None else row.duration_s, 6)
     except SileroLikeError as error:
         return Refusal(where=row.where, kind="audio cannot be read", detail=f": {error}")
-    if not (0 < duration_s < math.inf and 0 <= row.offset_s < math.inf):
-        found = f": {duration_s:g} s from {row.offset_s:g} s"
+    if not (0 < duration_s < math.inf and 0 <= offset_s < math.inf):
+        found = f": {duration_s:g} s from {offset_s:g} s"
         return Refusal(where=row.where, kind="no stretch of audio", detail=found)
     utterance = Utterance(
         audio_path=row.audio_path,
-        duration_s=round(duration_s, 6),  # or sums of starts would tell apart what is the same
+        duration_s=duration_s,
         text=edited,
         speaker=_speaker(row.audio_path, options.speaker_from, source.folder) if options.speaker_from else row.speaker,
         domain=options.domain or row.domain or DEFAULT_DOMAIN,
         lang=lang,
         source=options.source or row.source,
-        offset_s=round(row.offset_s, 6),
+        offset_s=offset_s,
         annotation=options.annotation or row.annotation,
         quality=row.quality,
     )

@@ -128,14 +128,15 @@ def test_open_stt_with_everything_broken(tmp_path: Path) -> None:
         "",
         "x,y,z,1",
     ]
+    lines += [f"/nvme/stt/data/set/0/zero.wav,/nvme/stt/data/set/0/zero.txt,{s}" for s in ("nan", "1e-9", "-1")]
     path = text(tmp_path / "set.csv", "\n".join(lines))
     utterances, summary = run("open-stt", path)
     assert [row.text for row in utterances] == ["да"]
     assert dict(summary.refused) == {
         "text is empty": 1, "not text in this encoding": 1, "no text file": 2, "no audio file": 1, "duplicate": 1,
-        "no stretch of audio": 1, "not three columns": 3,
+        "no stretch of audio": 4, "not three columns": 3,
     }  # fmt: skip
-    assert summary.rows == 11
+    assert summary.rows == 14
     utterances, summary = run("open-stt", path, encoding="cp1251")
     assert "да" in {row.text for row in utterances} and not summary.refused["not text in this encoding"]
 
