@@ -42,7 +42,7 @@ def read_kaldi(source: Source) -> Rows:
     scp, speakers, langs = (_Column(source, name) for name in ("wav.scp", "utt2spk", "utt2lang"))
     segments = _Column(source, "segments")
     for where, line in source.lines(source.folder / "text"):
-        name, _, text = line.partition(" ")
+        name, text = _key_and_rest(line)
         segment = (segments.take(name) or "").split() if segments.exists else [name, "0", "-1"]
         try:
             recording, (start_s, end_s) = segment[0], (float(value) for value in segment[1:])
@@ -114,9 +114,15 @@ class _Column:
             found = next(self._lines, None)
             if found is None:
                 return None
-            key, _, value = found[1].replace("\t", " ").partition(" ")
-            self._values[key] = value.strip()
+            key, value = _key_and_rest(found[1])
+            self._values[key] = value
         return self._values[name]
+
+
+def _key_and_rest(line: str) -> tuple[str, str]:
+    """Split a line at the first space or tab."""
+    key, *rest = line.strip().split(maxsplit=1)
+    return key, "".join(rest)
 
 
 def _decoded_file(command: str) -> str:

@@ -221,8 +221,8 @@ def test_kaldi_with_segments(tmp_path: Path) -> None:
         tmp_path / "data" / "wav.scp", f"r1 flac -c -d -s '{path}' |\nr2 call2.wav\nr3 sox a.wav -t wav - speed 1.1 |\n"
     )
     text(tmp_path / "data" / "segments", "b r1 1.5 2.5\na r1 0.25 1.25\nc r2 0 -1\nd r3 0 1\nf r1 x 2\n")
-    text(tmp_path / "data" / "text", "a hello there\nb да да\nc 你好\nd no\ne lost\nf bad\n")
-    text(tmp_path / "data" / "utt2spk", "a anna\nb boris\nc cai\n")
+    text(tmp_path / "data" / "text", "a\thello there\nb да да\nc 你好\nd no\ne lost\nf bad\n")
+    text(tmp_path / "data" / "utt2spk", "a\tanna\nb boris\nc cai\n")
     text(tmp_path / "data" / "utt2lang", "a en\nb ru\nc zh\n")
     utterances, summary = run("kaldi", tmp_path / "data", domain="calls")
     rows = [(row.text, row.speaker, row.lang, row.offset_s, row.duration_s, row.audio_path.name) for row in utterances]
