@@ -79,7 +79,7 @@ def convert_manifest(
 
     Args:
         manifest: of any length.
-        target: what to make of its recordings; `Summary.edited` counts those that were not there already.
+        target: what to make of its recordings; `Summary.changed` counts those that were not there already.
         jobs: threads that decode and encode.
         advance: called after each row.
 
@@ -117,7 +117,7 @@ def convert_manifest(
                 journal.flush()
                 write(result.utterance)
                 summary.keep(result.utterance)
-                summary.edited += bool(result.line)
+                summary.changed += bool(result.line)
             advance(summary)
     return summary
 

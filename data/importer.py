@@ -92,7 +92,7 @@ def import_rows(
                 seen.add(key)
                 write(judged.utterance)
                 summary.keep(judged.utterance)
-                summary.edited += judged.edited
+                summary.changed += judged.edited
             advance(summary)
         if not summary.utterances:
             raise _NothingError

@@ -25,8 +25,8 @@ class Summary:
     """Kind -> the first rows refused for it."""
     domains: Counter[str] = field(default_factory=Counter)
     """Domain -> utterances."""
-    edited: int = 0
-    """Texts that `ImportOptions.edit` changed."""
+    changed: int = 0
+    """Rows whose text was edited, or whose file was written."""
     without_speaker: int = 0
 
     @property
@@ -56,7 +56,7 @@ class Summary:
             "refused": dict(self.refused.most_common()),
             "examples": dict(self.examples),
             "domains": dict(self.domains.most_common()),
-            "edited": self.edited,
+            "changed": self.changed,
             "without_speaker": self.without_speaker,
         }
 

@@ -62,7 +62,7 @@ def unpack(archive: Path, folder: Path, advance: Callable[[int], None] = lambda 
     temporary.mkdir(parents=True)
     try:
         limit = min(limit, shutil.disk_usage(temporary).free)
-        members = _zip_members if zipfile.is_zipfile(archive) else _tar_members
+        members = _zip_members if _start(archive).startswith(b"PK") else _tar_members
         n_bytes = 0
         with contextlib.closing(members(archive, limit)) as found:
             for number, member in enumerate(found, start=1):
@@ -122,13 +122,17 @@ def _tar_members(archive: Path, limit: int) -> Generator[_Member, None, None]:
 
 def _decompressed(archive: Path) -> IO[bytes]:
     """Open a file for reading what was compressed."""
-    with archive.open("rb") as file:
-        start = file.read(6)
+    start = _start(archive)
     if start.startswith(b"\x1f\x8b"):
         return gzip.open(archive)  # type: ignore[return-value]
     if start.startswith(b"BZh"):
         return bz2.open(archive)
     return lzma.open(archive) if start == b"\xfd7zXZ\0" else archive.open("rb")
+
+
+def _start(archive: Path) -> bytes:
+    with archive.open("rb") as file:
+        return file.read(6)
 
 
 def _zip_members(archive: Path, limit: int) -> Generator[_Member, None, None]:

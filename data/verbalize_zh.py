@@ -17,7 +17,8 @@ UNITS = {
 CURRENCIES = {"¥": "元", "￥": "元", "$": "美元", "€": "欧元", "£": "英镑"}
 MEASURES = "个只条张本件位种块名次倍天周岁点分秒支辆台套家间层头匹朵棵座颗群双把斤米杯瓶片场句门元"
 
-_WIDE = str.maketrans({chr(0xFF10 + n): str(n) for n in range(10)} | {"％": "%", "：": ":", "＄": "$", "．": "."})
+_WIDE = str.maketrans({chr(0xFF10 + n): str(n) for n in range(10)} | {"％": "%", "＄": "$"})
+_WIDE_MARK = re.compile(r"(?<=[0-9])[：．](?=[0-9])")
 _INTEGER = r"(?<![0-9])(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _DATE = re.compile(r"(?<![0-9])([0-9]{4})[-/](1[0-2]|0?[1-9])[-/](3[01]|[12][0-9]|0?[1-9])(?![0-9])")
 _YEAR = re.compile(r"(?<![0-9.])([0-9]{4})(?=\s?年(?![前后内来间]))")
@@ -38,7 +39,7 @@ def verbalize_zh(text: str) -> str:
     >>> verbalize_zh("2024年5月3日10:30，-5℃，50%的2个人付了¥5.50，打13800138000。")
     '二零二四年五月三日十点三十分，负五摄氏度，百分之五十的两个人付了五元五角，打一三八零零一三八零零零。'
     """
-    text = text.translate(_WIDE)
+    text = _WIDE_MARK.sub(lambda found: ":" if found[0] == "：" else ".", text.translate(_WIDE))
     text = _DATE.sub(lambda found: f"{found[1]}年{int(found[2])}月{int(found[3])}日", text)
     text = _PHONE.sub(lambda found: _digits(found[0]), text)
     text = _YEAR.sub(lambda found: _digits(found[1]), text)

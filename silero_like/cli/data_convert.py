@@ -60,7 +60,7 @@ def convert(
 
         def advance(summary: Summary) -> None:
             if line.due():
-                line.show(f"{summary.rows} of {n_rows} rows, {summary.audio_s / 3600:.2f} h, {summary.edited} written")
+                line.show(f"{summary.rows} of {n_rows} rows, {summary.audio_s / 3600:.2f} h, {summary.changed} written")
 
         summary = convert_manifest(manifest.absolute(), target, jobs or n_cores(), advance)
     finish(context, summary, out_dir / manifest.name, json_path, "written")

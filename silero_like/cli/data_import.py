@@ -244,8 +244,8 @@ def finish(
     line = f"{out}: {summary.utterances} utterances, {summary.audio_s / 3600:.2f} h"
     if summary.without_speaker:
         line += f"; {summary.without_speaker} without a speaker"
-    if summary.edited:
-        line += f"; {edited}: {summary.edited}"
+    if summary.changed:
+        line += f"; {edited}: {summary.changed}"
     if summary.utterances:
         click.echo(line, err=True)
     if json_path:

@@ -85,19 +85,19 @@ def test_loud_samples_are_clipped_not_wrapped(tmp_path: Path) -> None:
 
 def test_nothing_is_done_twice_but_what_has_changed(manifest: Path, tmp_path: Path) -> None:
     target = Target(out_dir=tmp_path / "out", format="flac")
-    assert convert_manifest(manifest, target, 2).edited == 5
+    assert convert_manifest(manifest, target, 2).changed == 5
     before = (target.out_dir / "set.jsonl").read_bytes()
-    assert convert_manifest(manifest, target, 2).edited == 0
+    assert convert_manifest(manifest, target, 2).changed == 0
     assert (target.out_dir / "set.jsonl").read_bytes() == before
     tone(manifest.parent / "a" / "one.wav", 1.0, hz=500)  # its row and no other
     (target.out_dir / "b" / "one.flac").unlink()
-    assert convert_manifest(manifest, target, 2).edited == 2
+    assert convert_manifest(manifest, target, 2).changed == 2
     (target.out_dir / "long-5.000-1.000.flac").write_bytes(b"cut")
     with (target.out_dir / JOURNAL).open("a") as journal:
         journal.write("torn li")
-    assert convert_manifest(manifest, target, 2).edited == 1
-    assert convert_manifest(manifest, replace(target, rate=8000), 2).edited == 5
-    assert convert_manifest(manifest, replace(target, rate=8000), 2).edited == 0
+    assert convert_manifest(manifest, target, 2).changed == 1
+    assert convert_manifest(manifest, replace(target, rate=8000), 2).changed == 5
+    assert convert_manifest(manifest, replace(target, rate=8000), 2).changed == 0
 
 
 def test_two_manifests_do_not_share_a_file(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_full_disk_ends_it_and_leaves_nothing_half(
         with pytest.raises(ConfigError, match=r"No space left on device.*what is done stays"):
             convert_manifest(manifest, target, 1)
     assert [path.name for path in target.out_dir.rglob("*") if path.is_file()] == [JOURNAL]
-    assert convert_manifest(manifest, target, 1).edited == 5
+    assert convert_manifest(manifest, target, 1).changed == 5
 
 
 def test_killed_and_started_again(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
     assert 2 <= journaled <= len(made) < n_rows and not (out / "set.jsonl").exists()
     result = CliRunner().invoke(main, [*arguments, "--json", str(tmp_path / "s.json")])
     assert result.exit_code == 0, result.output
-    assert json.loads((tmp_path / "s.json").read_text())["edited"] == n_rows - journaled
+    assert json.loads((tmp_path / "s.json").read_text())["changed"] == n_rows - journaled
     kept = sum(os.stat(out / name).st_mtime_ns == mtime for name, mtime in made.items())
     assert kept == journaled
     assert len(read_manifest(out / "set.jsonl", strict=True).utterances) == n_rows
