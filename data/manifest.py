@@ -6,11 +6,13 @@ are required. ``speaker``, ``domain``, ``lang``, ``source``, ``offset`` (s), ``a
 """
 
 import codecs
+import contextlib
 import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from silero_like.errors import ManifestError
 
 ANNOTATIONS = ("manual", "aligned", "subtitles", "pseudo", "synthetic")
 DEFAULT_DOMAIN = "default"
+DUPLICATE = "duplicate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,21 @@ class Utterance:
     """How the text came about, one of ``ANNOTATIONS``; None when not given."""
     quality: float | None = None
     """How far the text is trusted, as whoever made it says; None when not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A row that is left out."""
+
+    where: str
+    """``path:line``, or the recording where there are no lines."""
+    kind: str
+    """What is wrong with it in words that rows share, to count by."""
+    detail: str = ""
+    """The rest of the sentence."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.kind}{self.detail}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,32 +94,45 @@ def read_manifest(path: str | Path, *, check_audio: bool = True, strict: bool = 
     """
     path = Path(path)
     data = _read(path)
-    folder = Path(os.path.abspath(path.parent))
-    line_of: dict[tuple[Path, float], int] = {}
     utterances: list[Utterance] = []
-    problems: list[str] = []
-    n_duplicates = 0
-    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
-        if not line.strip():
+    refusals: list[Refusal] = []
+    for _, row in _scan(path, data.removeprefix(codecs.BOM_UTF8).split(b"\n"), check_audio, True):
+        if isinstance(row, Utterance):
+            utterances.append(row)
             continue
-        try:
-            utterance = _parse(line, folder, check_audio)
-            first = line_of.setdefault((utterance.audio_path, utterance.offset_s), number)
-            if first != number:
-                n_duplicates += 1
-                raise _BadRow(f"duplicate of line {first}: same audio_filepath and offset")
-            utterances.append(utterance)
-        except _BadRow as error:
-            problems.append(f"{path}:{number}: {error}")
-            if strict:
-                raise ManifestError(problems[-1]) from error
+        refusals.append(row)
+        if strict:
+            raise ManifestError(str(row))
     return Manifest(
         path=path,
         utterances=tuple(utterances),
-        problems=tuple(problems),
-        n_duplicates=n_duplicates,
+        problems=tuple(map(str, refusals)),
+        n_duplicates=sum(refusal.kind == DUPLICATE for refusal in refusals),
         sha256=hashlib.sha256(data).hexdigest(),
     )
+
+
+def stream_manifest(
+    path: str | Path, *, check_audio: bool = True, check_repeats: bool = True
+) -> Iterator[tuple[int, Utterance | Refusal]]:
+    """Yield (line number, row) one by one, as `read_manifest` would judge them; no row stays in memory.
+
+    Args:
+        path: a UTF-8 JSON lines file of any length.
+        check_audio: also look whether each recording exists.
+        check_repeats: also refuse rows that repeat an earlier one, for 100 bytes of memory a row.
+
+    Raises:
+        ManifestError: the file cannot be read.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+                file.seek(0)
+            yield from _scan(path, file, check_audio, check_repeats)
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot read the manifest ({error.strerror})") from error
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
@@ -110,21 +141,60 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     Recordings inside the manifest's folder are written relative to it, others absolute. ``read_manifest`` gives equal
     utterances back.
     """
+    with manifest_writer(path) as write:
+        for utterance in utterances:
+            write(utterance)
+
+
+@contextlib.contextmanager
+def manifest_writer(path: str | Path) -> Iterator[Callable[[Utterance], None]]:
+    """Yield what appends an utterance to a manifest; it gets its name at the end, unless something is raised."""
     path = Path(path)
     folder = Path(os.path.abspath(path.parent))
-    folder.mkdir(parents=True, exist_ok=True)
+    with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        yield lambda row: print(json.dumps(_row(row, folder), ensure_ascii=False, allow_nan=False), file=file)
+
+
+@contextlib.contextmanager
+def write_whole(path: Path) -> Iterator[Path]:
+    """Yield a path to write a file or folder at, which gets its name at the end, unless something is raised."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for utterance in utterances:
-                file.write(json.dumps(_row(utterance, folder), ensure_ascii=False, allow_nan=False) + "\n")
+        yield temporary
         os.replace(temporary, path)
     finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
 
 
 class _BadRow(Exception):
-    """What is wrong with one row, without ``path:line:``."""
+    """What is wrong with one row: its kind, and the rest of the sentence."""
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(kind, detail)
+        self.kind, self.detail = kind, detail
+
+
+def _scan(
+    path: Path, lines: Iterable[bytes], check_audio: bool, check_repeats: bool
+) -> Iterator[tuple[int, Utterance | Refusal]]:
+    """Judge each line; of the good ones a hash stays in memory, by which a repeated row is known."""
+    folder = Path(os.path.abspath(path.parent))
+    line_of: dict[int, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            utterance = _parse(line, folder, check_audio)
+            key = hash((str(utterance.audio_path), utterance.offset_s))
+            first = line_of.setdefault(key, number) if check_repeats else number
+            if first != number:
+                raise _BadRow(DUPLICATE, f" of line {first}: same audio_filepath and offset")
+            yield number, utterance
+        except _BadRow as error:
+            yield number, Refusal(where=f"{path}:{number}", kind=error.kind, detail=error.detail)
 
 
 def _read(path: Path) -> bytes:
@@ -143,14 +213,14 @@ def _parse(line: bytes, folder: Path, check_audio: bool) -> Utterance:
         raise _BadRow("text is empty")
     duration_s, offset_s = _number(row, "duration"), _number(row, "offset", 0.0)
     if duration_s <= 0:
-        raise _BadRow(f"duration must be above 0 s, got {duration_s}")
+        raise _BadRow("duration must be above 0 s", f", got {duration_s}")
     if offset_s < 0:
-        raise _BadRow(f"offset must not be below 0 s, got {offset_s}")
+        raise _BadRow("offset must not be below 0 s", f", got {offset_s}")
     annotation = _string(row, "annotation", "") or None
     if annotation is not None and annotation not in ANNOTATIONS:
-        raise _BadRow(f"annotation must be one of {', '.join(ANNOTATIONS)}, got {annotation!r}")
+        raise _BadRow(f"annotation must be one of {', '.join(ANNOTATIONS)}", f", got {annotation!r}")
     if check_audio and not os.path.isfile(audio_path):  # unlike Path.is_file, never raises for a strange path
-        raise _BadRow(f"no audio file at {audio_path}")
+        raise _BadRow("no audio file", f" at {audio_path}")
     return Utterance(
         audio_path=audio_path,
         duration_s=duration_s,
@@ -169,11 +239,11 @@ def _json_object(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise _BadRow(f"not UTF-8 (byte {error.start + 1} of the line)") from error
+        raise _BadRow("not UTF-8", f" (byte {error.start + 1} of the line)") from error
     except (ValueError, RecursionError) as error:
-        raise _BadRow(f"not JSON: {error}") from error
+        raise _BadRow("not JSON", f": {error}") from error
     if not isinstance(row, dict):
-        raise _BadRow(f"expected a JSON object, got {_kind(row)}")
+        raise _BadRow("expected a JSON object", f", got {_kind(row)}")
     return row
 
 
@@ -185,7 +255,7 @@ def _string(row: dict[str, Any], key: str, default: str | None = None) -> str:
             raise _BadRow(f"{key} is missing")
         return default
     if not isinstance(value, str):
-        raise _BadRow(f"{key} must be a string, got {_kind(value)}")
+        raise _BadRow(f"{key} must be a string", f", got {_kind(value)}")
     if default is None and not value:
         raise _BadRow(f"{key} is empty")
     if any("\ud800" <= character <= "\udfff" for character in value):
@@ -201,9 +271,9 @@ def _number(row: dict[str, Any], key: str, default: float | None = None) -> floa
             raise _BadRow(f"{key} is missing")
         return default
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _BadRow(f"{key} must be a number, got {_kind(value)}")
+        raise _BadRow(f"{key} must be a number", f", got {_kind(value)}")
     if abs(value) > 1e15 or math.isnan(value):  # infinity too, and integers too large for a float
-        raise _BadRow(f"{key} must be a finite number, got {str(value)[:20]}")
+        raise _BadRow(f"{key} must be a finite number", f", got {str(value)[:20]}")
     return float(value)
 
 

@@ -81,8 +81,8 @@ def normalize_en(text: str) -> str:
     "it's twenty first century mister o'neil said five dollars and fifty cents and twelve percent"
     """
     text = _fold(text.translate(APOSTROPHES)).translate(APOSTROPHES)
-    text = ORDINAL.sub(lambda found: f" {_ordinal(found[1])} ", MONEY.sub(_money, MINUS.sub(" minus ", text)))
-    text = NUMBER.sub(lambda found: f" {_decimal(found[1], found[2])} ", text)
+    text = ORDINAL.sub(lambda found: f" {spell_ordinal(found[1])} ", MONEY.sub(spell_money, MINUS.sub(" minus ", text)))
+    text = NUMBER.sub(lambda found: f" {spell_decimal(found[1], found[2])} ", text)
     text = re.sub("[&%+=@°]", lambda found: f" {SYMBOLS[found[0]]} ", text)
     text = re.sub("(?<![a-z])'|'(?![a-z])|[^a-z']", " ", text)
     text = re.sub(r"\b(?:mrs?|dr)\b", lambda found: TITLES[found[0]], text)
@@ -145,47 +145,47 @@ def _is_mark(letter: str) -> bool:
     return category[0] == "M" or category == "Cf"
 
 
-def _cardinal(n: int) -> str:
+def spell_cardinal(n: int) -> str:
     """Spell a number: 1234 -> "one thousand two hundred thirty four"."""
     for scale, name in SCALES:
         if n >= scale:
-            rest = f" {_cardinal(n % scale)}" if n % scale else ""
-            return f"{_cardinal(n // scale)} {name}{rest}"
+            rest = f" {spell_cardinal(n % scale)}" if n % scale else ""
+            return f"{spell_cardinal(n // scale)} {name}{rest}"
     if n < len(SMALL):
         return SMALL[n]
     return TENS[n // 10] + (f" {DIGITS[n % 10]}" if n % 10 else "")
 
 
-def _integer(digits: str) -> str:
+def spell_integer(digits: str) -> str:
     digits = digits.replace(",", "")
     if len(digits) > MAX_CARDINAL_DIGITS or (digits[0] == "0" and len(digits) > 1):
         return " ".join(DIGITS[int(digit)] for digit in digits)
-    return _cardinal(int(digits))
+    return spell_cardinal(int(digits))
 
 
-def _ordinal(digits: str) -> str:
+def spell_ordinal(digits: str) -> str:
     """Spell an ordinal from its digits: "21" -> "twenty first"."""
-    *front, last = _integer(digits).split()
+    *front, last = spell_integer(digits).split()
     if last.endswith("y"):
         last = f"{last[:-1]}ie"
     return " ".join([*front, ORDINALS.get(last, f"{last}th")])
 
 
-def _decimal(integer: str, fraction: str | None) -> str:
+def spell_decimal(integer: str, fraction: str | None) -> str:
     """Spell a decimal: "3", "14" -> "three point one four"."""
     if fraction is None:
-        return _integer(integer)
-    return f"{_integer(integer)} point {' '.join(DIGITS[int(digit)] for digit in fraction)}"
+        return spell_integer(integer)
+    return f"{spell_integer(integer)} point {' '.join(DIGITS[int(digit)] for digit in fraction)}"
 
 
-def _money(found: re.Match[str]) -> str:
+def spell_money(found: re.Match[str]) -> str:
     """Spell "$5.50" as "five dollars and fifty cents", "$2.5 million" as "two point five million dollars"."""
     symbol, integer, fraction, scale = found.groups()
     unit, cent = CURRENCIES[symbol]
     if scale or (fraction and len(fraction) != 2):
-        return f" {_decimal(integer, fraction)} {scale or ''} {unit}s "
-    words = f"{_integer(integer)} {unit}{'' if integer == '1' else 's'}"
+        return f" {spell_decimal(integer, fraction)} {scale or ''} {unit}s "
+    words = f"{spell_integer(integer)} {unit}{'' if integer == '1' else 's'}"
     if fraction and int(fraction):
         plural = "s" if cent == "cent" and int(fraction) != 1 else ""
-        words += f" and {_cardinal(int(fraction))} {cent}{plural}"
+        words += f" and {spell_cardinal(int(fraction))} {cent}{plural}"
     return f" {words} "

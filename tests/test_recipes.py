@@ -1,13 +1,10 @@
-"""Every shipped recipe passes a dry run, and docs/training.md's scripts write the manifests that the recipes name."""
+"""Every shipped recipe passes a dry run, and the importers give its corpora the domains that it names."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,10 @@ import pytest
 import soundfile
 import yaml
 
-from data.manifest import read_manifest
+from data.importer import ImportOptions, import_rows
+from data.manifest import Utterance, read_manifest
+from data.readers import READERS
+from data.sources import Source
 from train.config import Recipe, load_recipe
 from train.dry_run import dry_run
 
@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 ON_THE_CORPUS = [path for path in RECIPES if "SILERO_LIKE_CORPUS" in path.read_text(encoding="utf-8")]
 PUBLIC = [path for path in RECIPES if path not in ON_THE_CORPUS]
-SCRIPTS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/training.md").read_text(encoding="utf-8"), re.M | re.S)
 LETTERS = {"en": "etaoinshrdlu", "ru": "оеаинтсрвлкм"}
 DOMAINS = {
     "train-clean-100": "clean",
@@ -35,7 +34,7 @@ DOMAINS = {
     "asr_public_phone_calls_1": "calls",
     "asr_public_phone_calls_2": "calls",
 }
-"""Manifest -> domain, as docs/training.md's scripts name it; the corpus names a manifest after its domain."""
+"""Manifest -> domain, as the importers name it; the corpus names a manifest after its domain."""
 
 
 def named(path: Path) -> str:
@@ -116,54 +115,33 @@ def test_fine_tuning_the_bundled_model_on_the_corpus(
     assert len(re.findall(r"^\w+ \(replay\) +\d+ +[0-9.]+ +6\.2%$", report, re.M)) == 8  # half of the draws, equally
 
 
-def script(start: str) -> str:
-    """Return the script of docs/training.md that begins so."""
-    return next(code for code in SCRIPTS if code.startswith(f"# {start}"))
+def run_import(name: str, source: Path, out: Path) -> Utterance:
+    """Import a corpus of one good row."""
+    rows = READERS[name].read(Source(path=source))
+    import_rows(rows, Source(path=source), out, ImportOptions())
+    (utterance,) = read_manifest(out, strict=True).utterances
+    return utterance
 
 
-def run_script(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["script.py", str(folder)])
-    with contextlib.redirect_stdout(io.StringIO()):
-        exec(compile(code, "docs/training.md", "exec"), {"__name__": "__main__"})
+def test_librispeech_gets_the_domains_of_the_recipes(tmp_path: Path) -> None:
+    for subset, domain in DOMAINS.items():
+        if domain in ("clean", "other"):
+            chapter = tmp_path / subset / "103" / "1240"
+            chapter.mkdir(parents=True)
+            soundfile.write(chapter / "103-1240-0000.flac", np.zeros(24000), 16000)
+            (chapter / "103-1240.trans.txt").write_text("103-1240-0000 CHAPTER ONE\n")
+            assert run_import("librispeech", tmp_path / subset, tmp_path / f"{subset}.jsonl").domain == domain
 
 
-def test_the_librispeech_script_writes_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for subset, speaker in (("train-clean-100", "103"), ("train-other-500", "20")):
-        chapter = tmp_path / subset / speaker / "1240"
-        chapter.mkdir(parents=True)
-        names = [f"{speaker}-1240-{number:04}" for number in range(2)]
-        for name in names:
-            soundfile.write(chapter / f"{name}.flac", np.zeros(24000), 16000)
-        text = "".join(f"{name} CHAPTER ONE MISSUS RACHEL LYNDE\n" for name in names)
-        (chapter / f"{speaker}-1240.trans.txt").write_text(text)
-    run_script(script("librispeech.py"), tmp_path, monkeypatch)
-    clean, other = (
-        read_manifest(tmp_path / f"{name}.jsonl", strict=True) for name in ("train-clean-100", "train-other-500")
-    )
-    assert [utterance.domain for utterance in (*clean.utterances, *other.utterances)] == ["clean"] * 2 + ["other"] * 2
-    first = clean.utterances[0]
-    assert (first.duration_s, first.speaker, first.lang) == (1.5, "103", "en")
-    assert first.audio_path == tmp_path / "train-clean-100/103/1240/103-1240-0000.flac"
-    assert first.text == "CHAPTER ONE MISSUS RACHEL LYNDE"
-
-
-def test_the_open_stt_script_writes_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_stt_gets_the_domains_of_the_recipe(tmp_path: Path) -> None:
     recipe = load_recipe(ROOT / "recipes/open-stt-ru.yaml")
-    (tmp_path / "manifests").mkdir()
-    for name in (*recipe.data.train, *recipe.data.dev):
-        stem = name.removesuffix(".jsonl")
-        folder = tmp_path / stem / "0" / "a1"
-        folder.mkdir(parents=True)
-        soundfile.write(folder / "b2.wav", np.zeros(24000), 16000)
-        (folder / "b2.txt").write_text("ёлка, привет\n", encoding="utf-8")
-        line = f"{stem}/0/a1/b2.wav,{stem}/0/a1/b2.txt,1.5\n"
-        (tmp_path / "manifests" / f"{stem}.csv").write_text(line)
-    run_script(script("open_stt.py"), tmp_path, monkeypatch)
+    soundfile.write(tmp_path / "a.wav", np.zeros(24000), 16000)
+    (tmp_path / "a.txt").write_text("да\n", encoding="utf-8")
     domains = {}
     for name in (*recipe.data.train, *recipe.data.dev):
-        (utterance,) = read_manifest(tmp_path / name, strict=True).utterances
-        domains[name.removesuffix(".jsonl")] = utterance.domain
-        assert (utterance.text, utterance.duration_s, utterance.lang) == ("ёлка, привет", 1.5, "ru")
+        stem = name.removesuffix(".jsonl")
+        (tmp_path / f"{stem}.csv").write_text("a.wav,a.txt,1.5\n")
+        domains[stem] = run_import("open-stt", tmp_path / f"{stem}.csv", tmp_path / name).domain
     assert {name: domains[name] for name in DOMAINS if name in domains} == {
         name: domain for name, domain in DOMAINS.items() if name in domains
     }

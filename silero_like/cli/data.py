@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from silero_like.cli import data_convert, data_download, data_import
 from silero_like.cli.batch import Batch
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
@@ -27,9 +28,18 @@ def data() -> None:
     """Prepare what a model learns from.
 
     \b
-    Example:
+    Examples:
+      silero-like data import folder recordings/ train.jsonl --lang ru
+      silero-like data split train.jsonl
       silero-like data pack corpus/*.train.jsonl packed/
     """
+
+
+data.add_command(data_import.import_command)
+data.add_command(data_import.export)
+data.add_command(data_convert.convert)
+data.add_command(data_download.download)
+data.add_command(data_import.split)
 
 
 @data.command()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.text import NORMALIZERS, SMALL, TENS, _cardinal, get_normalizer, normalize_en, normalize_ru, normalize_zh
+from data.text import NORMALIZERS, SMALL, TENS, get_normalizer, normalize_en, normalize_ru, normalize_zh, spell_cardinal
 from silero_like.errors import ConfigError
 
 # Whole Unicode, lone surrogates included, mixed with the characters that the rules are about.
@@ -117,8 +117,8 @@ def test_time_grows_with_length_not_with_its_square() -> None:
 
 @given(st.integers(0, 10**15 - 1))
 def test_number_words_say_the_number(n: int) -> None:
-    assert _value(_cardinal(n)) == n
-    assert normalize_en(f"{n:,}") == normalize_en(str(n)) == _cardinal(n)
+    assert _value(spell_cardinal(n)) == n
+    assert normalize_en(f"{n:,}") == normalize_en(str(n)) == spell_cardinal(n)
 
 
 def test_labels() -> None:
