@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from decode.align import check_log_probs, check_normalised
 from decode.config import BeamConfig
-from decode.history import History
+from decode.history import History, Settled
 from decode.transitions import Floats, Ints
 
 INF = float("inf")
@@ -98,6 +98,7 @@ class BeamSearch:
         self._ids = np.array([-1, 0, 0, 0, *states], dtype=np.int64)[:, None]
         self._scores = np.array([0.0, -INF, 0.0])[:, None]
         self._skipped: float | None = None  # log-probability of the blanks passed over since the last active frame
+        self._frame = 0  # the next one
         self._history.clear()
 
     def step(self, log_probs: npt.NDArray[np.floating]) -> None:
@@ -115,10 +116,7 @@ class BeamSearch:
 
     def end(self, n_best: int = 1) -> list[Hypothesis]:
         """Return the best hypotheses of what was fed, best first; at least one, at most ``n_best``."""
-        log_probs = np.logaddexp(self._scores[BLANK], self._scores[TOKEN]) + (self._skipped or 0.0)
-        totals = log_probs + self._scores[SCORE]
-        for scorer, states in zip(self.scorers, self._ids[STATES:], strict=True):
-            totals += scorer.ends(states)
+        totals, log_probs = self._totals()
         best = np.argsort(-totals, kind="stable")[:n_best]
         paths = self._history.paths(self._ids[NODE, best], totals[best], log_probs[best])
         return [Hypothesis(*path) for path in islice(paths, n_best)]
@@ -126,7 +124,30 @@ class BeamSearch:
     def partial(self) -> tuple[int, ...]:
         """Return the tokens of the hypothesis that is best so far."""
         ranks = np.logaddexp(self._scores[BLANK], self._scores[TOKEN]) + self._scores[SCORE]
-        return self._history.tokens(self._ids[NODE, ranks.argmax()])
+        return self._history.settled + self._history.tokens(self._ids[NODE, ranks.argmax()])
+
+    def settle(self, *, is_last: bool = False) -> Settled:
+        """Return the tokens that became common to all hypotheses, and forget what had been possible in their place.
+
+        Memory then holds what is still open, and the best result stays the same, to the last bit; only hypotheses that
+        `end` would have found among what was recombined are lost.
+
+        Args:
+            is_last: drop all hypotheses but the one that `end` finds best, so that all its tokens are settled.
+        """
+        if is_last:
+            best = [int(self._totals()[0].argmax())]
+            self._ids, self._scores = self._ids[:, best], self._scores[:, best]
+        settled, self._ids[NODE] = self._history.settle(self._ids[NODE], self._frame)
+        return settled
+
+    def _totals(self) -> tuple[Floats, Floats]:
+        """Return the scores and log-probabilities that the hypotheses would end with."""
+        log_probs = np.logaddexp(self._scores[BLANK], self._scores[TOKEN]) + (self._skipped or 0.0)
+        totals = log_probs + self._scores[SCORE]
+        for scorer, states in zip(self.scorers, self._ids[STATES:], strict=True):
+            totals += scorer.ends(states)
+        return totals, log_probs
 
     def _step(self, log_probs: Floats) -> None:
         """Take a block of frames."""
@@ -141,6 +162,7 @@ class BeamSearch:
             else:
                 self._pass_blanks()
                 self._advance(log_probs[frame], tokens[bounds[frame] : bounds[frame + 1]])
+            self._frame += 1
 
     def _likely(self, log_probs: Floats) -> npt.NDArray[np.bool_]:
         """Mark the tokens to try, `(t, V)`: the likely ones, and the best label where none is likely."""
@@ -242,7 +264,7 @@ class BeamSearch:
         ids[LAST] = tokens
         ids[PARENT] = ids[HASH]
         ids[HASH] = ids[HASH] * HASH_FACTOR + (tokens + 1)
-        ids[NODE] = self._history.append(ids[NODE], tokens)
+        ids[NODE] = self._history.append(ids[NODE], tokens, self._frame)
         for scorer, states in zip(self.scorers, ids[STATES:], strict=True):
             states[:] = scorer.advance(states, tokens)
         return ids
