@@ -83,7 +83,9 @@ class LongAligner:
         window = HELD_FRAMES + LOOK_AHEAD_FRAMES
         while self.is_due and self._frames[window - 1] < self._until:
             n_possible = int(np.searchsorted(self._first_frames, self._frames[window - 1], "right"))
-            found = best_spans(self._rows[:window], self._tokens[: min(window, n_possible)], self._blank_id, is_open=True)
+            found = best_spans(
+                self._rows[:window], self._tokens[: min(window, n_possible)], self._blank_id, is_open=True
+            )
             n_held = int(np.searchsorted(found.end_frames, HELD_FRAMES, "right"))
             # a token without end, of a broken model, must not stop it
             self._drop(found.first(n_held), min([HELD_FRAMES, *found.start_frames[n_held:].tolist()]) or HELD_FRAMES)
