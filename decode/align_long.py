@@ -45,8 +45,8 @@ class LongAligner:
     Args:
         n_labels: V.
         blank_id: index of the blank label.
-        blank_skip: a frame whose blank has a higher probability holds no token, whatever is around it. Of such a silence
-            only the beginning (`SILENT_FRAMES`) is kept.
+        blank_skip: a frame whose blank has a higher probability holds no token, whatever is around it. Of such a
+            silence only the beginning (`SILENT_FRAMES`) is kept.
     """
 
     def __init__(self, n_labels: int, blank_id: int, blank_skip: float = 1.0) -> None:

@@ -43,7 +43,7 @@ def _numpy_type(element: int) -> npt.DTypeLike:
 
 
 def _model(kind: str, weights: npt.NDArray[np.generic]) -> bytes:
-    """Write the graph ``c = a b`` (onnx.proto3 has the numbers of the fields); `onnx` is no part of the installation."""
+    """Write the graph ``c = a b``; onnx.proto3 has the fields' numbers. `onnx` is no part of the installation."""
     operator, left, right, result = _OPERATORS[kind]
     constant = _message({1: list(weights.shape), 2: right, 8: b"b", 9: weights.tobytes()})
     node = _message({1: [b"a", b"b"], 2: b"c", 4: operator.encode()})
