@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
+
+from silero_like.runtime import open_session
 
 SIDE = 1024
 REPEATS = 20
@@ -25,9 +26,7 @@ def matrix_product_rate(kind: str, side: int = SIDE, repeats: int = REPEATS) -> 
         repeats: how often it is timed, in processor time.
     """
     _, left, right, _ = _OPERATORS[kind]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(_model(kind, np.ones((side, side), _numpy_type(right))), options)
+    session = open_session(_model(kind, np.ones((side, side), _numpy_type(right))))
     feeds = {"a": np.ones((side, side), _numpy_type(left))}
     session.run(None, feeds)
     times = []

@@ -85,8 +85,15 @@ def wall_seconds(work: Callable[[], object], repeats: int = 5) -> float:
 
 def graph_speed(runtime: Runtime, audio_s: float = GRAPH_AUDIO_S, repeats: int = 5) -> float:
     """Return seconds of audio a core-second of a model alone, on noise: what is said makes no difference to it."""
-    waveform = 0.1 * np.random.default_rng(0).standard_normal(int(audio_s * SAMPLE_RATE)).astype(np.float32)
+    waveform = noise_batch(audio_s)["waveform"][0]
     return audio_s / core_seconds(lambda: runtime.log_probs(waveform), repeats)
+
+
+def noise_batch(audio_s: float) -> dict[str, npt.NDArray[np.generic]]:
+    """Return what a graph takes: `waveform` `(1, N)` and `lengths` `(1,)`."""
+    n_samples = int(audio_s * SAMPLE_RATE)
+    waveform = np.random.default_rng(0).standard_normal((1, n_samples)).astype(np.float32) * np.float32(0.1)
+    return {"waveform": waveform, "lengths": np.array([n_samples])}
 
 
 def _median(work: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
