@@ -25,7 +25,7 @@ from benchmarks.machine import machine_lines, write_figures
 from silero_like.bundle import load_bundle
 from silero_like.matrix_product import matrix_product_rate
 from silero_like.runtime import open_session
-from silero_like.speed import core_seconds, noise_batch
+from silero_like.speed import noise_batch, time_core
 
 FEATURES_A_S = 100  # frames of the frontend
 
@@ -131,7 +131,7 @@ def core_s(model: Path | bytes, audio_s: float) -> float:
     session, batch = open_session(model), noise_batch(audio_s)
     feeds = {value.name: batch[value.name] for value in session.get_inputs()}
     runs = max(1, round(60 / audio_s))
-    return core_seconds(lambda: [session.run(None, feeds) for _ in range(runs)]) / runs
+    return time_core(lambda: [session.run(None, feeds) for _ in range(runs)]) / runs
 
 
 def frontend_of(model: ModelProto) -> ModelProto:

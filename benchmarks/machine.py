@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import subprocess
@@ -33,6 +34,12 @@ def machine_lines() -> str:
         f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}, {versions}; "
         f"commit {machine['commit']}"
     )
+
+
+def bar(name: str, measured: float, at_least: float = -math.inf, at_most: float = math.inf) -> str:
+    """Return a line that compares a figure with what is asked for."""
+    asked = f"at least {at_least:g}" if math.isfinite(at_least) else f"at most {at_most:g}"
+    return f"{measured:9.3f}  {name}, {asked}{'' if at_least <= measured <= at_most else '  MISSED'}"
 
 
 def write_figures(path: Path | None, figures: Mapping[str, Any]) -> None:

@@ -73,7 +73,8 @@ class History:
         n_children = np.bincount(self._nodes[PARENT, kept[1:]], minlength=self._size)
         root = int(np.argmax(is_end[kept] | (n_children[kept] != 1)))  # a parent has a lower number than its children
         shared, kept = kept[1 : root + 1], kept[root:]
-        settled = Settled(*self._nodes[TOKEN:, shared], min([frame, *self._nodes[FRAME, kept[1:]].tolist()]))
+        until = min([frame, *self._nodes[FRAME, kept[1:]].tolist()])
+        settled = Settled(self._nodes[TOKEN, shared], self._nodes[FRAME, shared], until)
         self.settled += tuple(settled.token_ids.tolist())
         numbers = np.zeros(self._size, dtype=np.int64)
         numbers[kept] = np.arange(len(kept))

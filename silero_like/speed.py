@@ -73,20 +73,20 @@ def cold_start_s(source: str | Path, options: Sequence[str] = (), repeats: int =
     return min(run_command(["transcribe", source, *options]).wall_s for _ in range(repeats))
 
 
-def core_seconds(work: Callable[[], object], repeats: int = 5) -> float:
+def time_core(work: Callable[[], object], repeats: int = 5) -> float:
     """Return the processor time of some work: the median of several times, after one that does not count."""
     return _median(work, repeats, time.process_time)
 
 
-def wall_seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """Return the wall time of some work, as `core_seconds` does."""
+def time_wall(work: Callable[[], object], repeats: int = 5) -> float:
+    """Return the wall time of some work, as `time_core` does."""
     return _median(work, repeats, time.perf_counter)
 
 
 def graph_speed(runtime: Runtime, audio_s: float = GRAPH_AUDIO_S, repeats: int = 5) -> float:
     """Return seconds of audio a core-second of a model alone, on noise: what is said makes no difference to it."""
     waveform = noise_batch(audio_s)["waveform"][0]
-    return audio_s / core_seconds(lambda: runtime.log_probs(waveform), repeats)
+    return audio_s / time_core(lambda: runtime.log_probs(waveform), repeats)
 
 
 def noise_batch(audio_s: float) -> dict[str, npt.NDArray[np.generic]]:
