@@ -14,15 +14,23 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
 
-from silero_like.audio import SAMPLE_RATE
-from silero_like.errors import SileroLikeError
+from silero_like.audio import SAMPLE_RATE, load_audio
+from silero_like.bundle import Bundle
+from silero_like.decoding import make_decoder
+from silero_like.errors import AudioError, SileroLikeError
+from silero_like.recognizer import Recognizer
 from silero_like.runtime import Runtime
+from silero_like.tokenizer import Tokenizer
 
 Array = npt.NDArray[np.float32]
 
 COMMAND = (sys.executable, "-c", "from silero_like.cli import main; main()")
 """The command `silero-like` of this installation, wherever its script is."""
+
+SPEECH_PATH = Path(__file__).parent / "speech.ogg"
+"""A sentence of 6.5 s (Mozilla Common Voice, CC0), to be recognised where there is no other speech."""
 
 GRAPH_AUDIO_S = 15.0
 
@@ -50,6 +58,16 @@ class Run:
     """Processor time, that of its own processes included."""
     peak_mb: float
     """Largest resident memory of one process, in 10^6 bytes."""
+
+
+@dataclass(frozen=True)
+class FileSpeed:
+    """How fast a file becomes text."""
+
+    audio_s_per_core_s: float
+    """With the model loaded."""
+    cold_start_s: float
+    """Wall time of the command for it."""
 
 
 def run_command(arguments: Sequence[str | Path]) -> Run:
@@ -87,6 +105,32 @@ def graph_speed(runtime: Runtime, audio_s: float = GRAPH_AUDIO_S, repeats: int =
     """Return seconds of audio a core-second of a model alone, on noise: what is said makes no difference to it."""
     waveform = noise_batch(audio_s)["waveform"][0]
     return audio_s / time_core(lambda: runtime.log_probs(waveform), repeats)
+
+
+def file_speeds(bundle: Bundle, path: Path, decoder: str, repeats: int = 5) -> FileSpeed:
+    """Measure one file; each time the search begins with nothing remembered, as for speech it has not met."""
+    tokenizer, runtime = Tokenizer(bundle.tokenizer_path), Runtime(bundle)
+    times, audio_s = [], 0.0
+    for _ in range(repeats):
+        recognizer = Recognizer(runtime, tokenizer, make_decoder(decoder, bundle, tokenizer))
+        started = time.process_time()
+        audio_s = recognizer.transcribe(path).duration
+        times.append(time.process_time() - started)
+    options = ["--model", str(bundle.path), "--decoder", decoder]
+    return FileSpeed(audio_s / statistics.median(times), cold_start_s(path, options))
+
+
+def write_excerpt(source: Path, target: Path, duration_s: float) -> Path:
+    """Write the beginning of a recording as FLAC, 16 kHz; a shorter one is repeated.
+
+    Raises:
+        AudioError: as `load_audio`; no samples.
+    """
+    waveform = load_audio(source, duration_s=duration_s)
+    if not len(waveform):
+        raise AudioError(f"{source}: expected speech, found no samples: name another recording")
+    soundfile.write(target, np.resize(waveform, round(duration_s * SAMPLE_RATE)), SAMPLE_RATE)
+    return target
 
 
 def noise_batch(audio_s: float) -> dict[str, npt.NDArray[np.generic]]:

@@ -19,6 +19,7 @@ COMMANDS = (
     "export",
     "info",
     "doctor",
+    "bench",
     "tokenizer",
     "data",
     "lm",
