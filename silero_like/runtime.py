@@ -71,10 +71,12 @@ class Runtime:
         samples, (left, core, right) = self.config.frame_samples, self._window_frames(window_s)
         n_window = (left + core + right) * samples
         pending: list[Array] = []
+        n_pending = 0
         n_skip = 0  # frames at the head of the pending samples that are already out: none, then the left context
         for chunk in chunks:
             pending.append(chunk)
-            if sum(map(len, pending)) <= n_window:
+            n_pending += len(chunk)
+            if n_pending <= n_window:
                 continue
             waveform = np.concatenate(pending)
             while len(waveform) > n_window:
@@ -82,7 +84,7 @@ class Runtime:
                 yield self.log_probs(waveform[:n_window])[n_skip:n_out]
                 waveform = waveform[(n_out - left) * samples :]
                 n_skip = left
-            pending = [waveform]
+            pending, n_pending = [waveform], len(waveform)
         if pending:
             yield self.log_probs(np.concatenate(pending))[n_skip:]
 
