@@ -1,18 +1,17 @@
 """CTC prefix beam search, vectorised over hypotheses and tokens.
 
 The sum over all paths of Graves et al. (ICML 2006), searched as by Hannun et al. (2014): every hypothesis is a token
-sequence with the probability of its paths that end in a blank and of those that end in its last token. What a language
-model or a list of hotwords adds comes from scorers (`decode.lm`, `decode.hotwords`).
+sequence with the probability of its paths that end in a blank and of those that end in its last token. Language models
+and hotwords are scorers (`decode.lm`, `decode.hotwords`).
 
-A frame costs a fixed number of NumPy calls, however many hypotheses there are. Frames that are blank almost surely are
-passed over: they only move probability from the paths that end in a token to those that end in a blank.
+A frame costs a fixed number of NumPy calls. Frames that are blank almost surely are passed over: they only move
+probability from the paths that end in a token to those that end in a blank.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import log
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from decode.align import check_log_probs, check_normalised
 from decode.config import BeamConfig
 from decode.history import History, Settled
+from decode.scorer import Scorer
 from decode.transitions import Floats, Ints
 
 INF = float("inf")
@@ -29,29 +29,6 @@ HASH_FACTOR = -7046029254386353131  # odd; hashes of token sequences are polynom
 
 LAST, HASH, PARENT, NODE, STATES = range(5)  # rows of BeamSearch._ids; from STATES on one row a scorer
 BLANK, TOKEN, SCORE = range(3)  # rows of BeamSearch._scores: two log-probabilities, and what the scorers added
-
-
-class Scorer(Protocol):
-    """What adds to a hypothesis' score, token by token. A state stands for all that it must know of the past.
-
-    The gains of a whole hypothesis and the one of its end sum to its score; before the end they may hold a guess of
-    what is to come, so that good hypotheses are kept. Equal states and tokens give equal gains.
-    """
-
-    def start(self) -> int:
-        """Return the state of the empty hypothesis, at the start of an utterance."""
-
-    def gains(self, states: Ints, tokens: Ints) -> Floats:
-        """Return what each token `(m,)` adds after each state `(m,)`."""
-
-    def advance(self, states: Ints, tokens: Ints) -> Ints:
-        """Return the states `(m,)` after tokens; asked only for what `gains` was asked before."""
-
-    def ends(self, states: Ints) -> Floats:
-        """Return what ending in each state `(m,)` adds."""
-
-    def tidy(self, states: Ints) -> Ints:
-        """Forget what is remembered, if it is much, but for some states `(m,)`; return these states' numbers."""
 
 
 @dataclass(frozen=True)
@@ -129,20 +106,16 @@ class BeamSearch:
     def settle(self, *, is_last: bool = False) -> Settled:
         """Return the tokens that became common to all hypotheses, and forget what had been possible in their place.
 
-        Memory then holds what is still open, and the best result stays the same, to the last bit; only hypotheses that
-        `end` would have found among what was recombined are lost.
-
-        Args:
-            is_last: drop all hypotheses but the one that `end` finds best, so that all its tokens are settled.
+        The best result stays the same, to the last bit; what was recombined is not found by `end` any more. With
+        `is_last` all hypotheses but the best one are dropped, and all its tokens settled.
         """
         if is_last:
-            best = [int(self._totals()[0].argmax())]
-            self._ids, self._scores = self._ids[:, best], self._scores[:, best]
+            self._keep(np.array([self._totals()[0].argmax()]))
         settled, self._ids[NODE] = self._history.settle(self._ids[NODE], self._frame)
         return settled
 
     def _totals(self) -> tuple[Floats, Floats]:
-        """Return the scores and log-probabilities that the hypotheses would end with."""
+        """Return the scores and log-probabilities of the hypotheses if this is the end."""
         log_probs = np.logaddexp(self._scores[BLANK], self._scores[TOKEN]) + (self._skipped or 0.0)
         totals = log_probs + self._scores[SCORE]
         for scorer, states in zip(self.scorers, self._ids[STATES:], strict=True):
@@ -219,8 +192,10 @@ class BeamSearch:
         lost, kept = order[~is_best], order[is_best][np.cumsum(is_best)[~is_best] - 1]
         nodes = self._ids[NODE]
         self._history.recombine(nodes[kept], nodes[lost], ranks[kept] - ranks[lost], log_probs[kept] - log_probs[lost])
-        best = np.sort(order[is_best])
-        self._ids, self._scores = self._ids[:, best], self._scores[:, best]
+        self._keep(np.sort(order[is_best]))
+
+    def _keep(self, places: Ints) -> None:
+        self._ids, self._scores = self._ids[:, places], self._scores[:, places]
 
     def _merge(self, grid: Floats, stay_token: Floats, row: Floats, tokens: Ints) -> None:
         """Repeat a token only after a blank; move what becomes a hypothesis that is there already to that one.

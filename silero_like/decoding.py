@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from decode.align import check_normalised
 from decode.align_long import align_long
-from decode.beam import BeamSearch, Scorer
+from decode.beam import BeamSearch
 from decode.config import BeamConfig
 from decode.greedy import greedy_align_parts
 from decode.hotwords import HotwordScorer
 from decode.lm import WordScorer, make_lexicon
 from decode.ngram import KenLM, read_words, unzipped
+from decode.scorer import Scorer
 from decode.times import Decoded, decode_parts
 from silero_like.bundle import Bundle
 from silero_like.errors import ConfigError, MissingExtraError
