@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe_machine
+from benchmarks.speech import ROOT, english_dev_manifests
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 CLI = [sys.executable, "-c", "from silero_like.cli import main; main()"]
 SYSTEMS = {
@@ -60,12 +60,6 @@ def main() -> None:
     path.with_suffix(".md").write_text(table)
     draw(found, path.with_suffix(".svg"))
     print(table)
-
-
-def english_dev_manifests() -> list[Path]:
-    """Return the corpus's dev manifests, but for the Mandarin one."""
-    corpus = Path(os.environ.get("SILERO_LIKE_CORPUS") or ROOT.parent / "shared" / "corpus")
-    return sorted(path for path in corpus.glob("*.dev.jsonl") if not path.name.startswith("commonvoice_zh"))
 
 
 def measure(options: Sequence[str], manifests: Sequence[Path], transcripts_path: Path | None) -> dict[str, Any]:

@@ -13,12 +13,6 @@ import numpy.typing as npt
 SUM_TOLERANCE = 0.02
 """How far from 1 the probabilities of a frame may sum: float16 and int8 models are not exact."""
 
-HELD_FRAMES = 1500
-"""Frames of a long recording that `align_long` places tokens in at a time; two minutes at 80 ms."""
-
-LOOK_AHEAD_FRAMES = 125
-"""Frames behind them that it looks at as well; ten seconds at 80 ms."""
-
 # Frames whose back-pointers are held at once. A longer input keeps one row of scores per block and computes each
 # block a second time on the way back, so that memory grows with sqrt(T) * L instead of T * L.
 MIN_BLOCK_FRAMES = 1024
@@ -83,35 +77,11 @@ def align(log_probs: npt.NDArray[np.floating], token_ids: Sequence[int], blank_i
     """
     check_log_probs(log_probs, blank_id)
     tokens = np.asarray(token_ids, dtype=np.int64)
-    _check_tokens(tokens, log_probs.shape, blank_id)
-    return _spans_of_best(log_probs, tokens, blank_id, is_open=False)
+    check_tokens(tokens, log_probs.shape, blank_id)
+    return best_spans(log_probs, tokens, blank_id, is_open=False)
 
 
-def align_long(log_probs: npt.NDArray[np.floating], token_ids: Sequence[int], blank_id: int) -> Alignment:
-    """Align a recording of any length in time O(T).
-
-    Up to two minutes (`HELD_FRAMES`) this is `align`. Beyond, two minutes at a time are aligned with as many tokens as
-    they may hold, and with a look at the ten seconds behind them, so that a token near the end of a part lies where it
-    lies in the alignment of the whole.
-
-    Args and errors as for `align`.
-    """
-    check_log_probs(log_probs, blank_id)
-    tokens = np.asarray(token_ids, dtype=np.int64)
-    _check_tokens(tokens, log_probs.shape, blank_id)
-    done, n_done, at = [], 0, 0
-    window = HELD_FRAMES + LOOK_AHEAD_FRAMES
-    while len(log_probs) - at > window and n_done < len(tokens):
-        placed = _spans_of_best(log_probs[at : at + window], tokens[n_done : n_done + window], blank_id, is_open=True)
-        n_kept = int(np.searchsorted(placed.end_frames, HELD_FRAMES, "right"))
-        done.append(placed.first(n_kept).shifted(at))
-        at += min([HELD_FRAMES, *placed.start_frames[n_kept:].tolist()])
-        n_done += n_kept
-    done.append(align(log_probs[at:], tokens[n_done:].tolist(), blank_id).shifted(at))
-    return joined(done)
-
-
-def _spans_of_best(
+def best_spans(
     log_probs: npt.NDArray[np.floating], tokens: npt.NDArray[np.int64], blank_id: int, *, is_open: bool
 ) -> Alignment:
     """Place tokens `(L,)` by the best path; if it is open, it may end before the last of them."""
@@ -173,7 +143,7 @@ def token_spans(
     return Alignment(tuple(tokens.tolist()), frames[first], frames[last] + 1, means)
 
 
-def _check_tokens(tokens: npt.NDArray[np.int64], shape: tuple[int, ...], blank_id: int) -> None:
+def check_tokens(tokens: npt.NDArray[np.int64], shape: tuple[int, ...], blank_id: int) -> None:
     n_frames, n_labels = shape
     wrong = tokens[(tokens < 0) | (tokens >= n_labels) | (tokens == blank_id)]
     if len(wrong):

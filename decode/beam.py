@@ -1,25 +1,25 @@
 """CTC prefix beam search, vectorised over hypotheses and tokens.
 
 The sum over all paths of Graves et al. (ICML 2006), searched as by Hannun et al. (2014): every hypothesis is a token
-sequence with the probability of its paths that end in a blank and of those that end in its last token. What a language
-model or a list of hotwords adds comes from scorers (`decode.lm`, `decode.hotwords`).
+sequence with the probability of its paths that end in a blank and of those that end in its last token. Language models
+and hotwords are scorers (`decode.lm`, `decode.hotwords`).
 
-A frame costs a fixed number of NumPy calls, however many hypotheses there are. Frames that are blank almost surely are
-passed over: they only move probability from the paths that end in a token to those that end in a blank.
+A frame costs a fixed number of NumPy calls. Frames that are blank almost surely are passed over: they only move
+probability from the paths that end in a token to those that end in a blank.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import log
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from decode.align import check_log_probs, check_normalised
 from decode.config import BeamConfig
-from decode.history import History
+from decode.history import History, Settled
+from decode.scorer import Scorer
 from decode.transitions import Floats, Ints
 
 INF = float("inf")
@@ -29,29 +29,6 @@ HASH_FACTOR = -7046029254386353131  # odd; hashes of token sequences are polynom
 
 LAST, HASH, PARENT, NODE, STATES = range(5)  # rows of BeamSearch._ids; from STATES on one row a scorer
 BLANK, TOKEN, SCORE = range(3)  # rows of BeamSearch._scores: two log-probabilities, and what the scorers added
-
-
-class Scorer(Protocol):
-    """What adds to a hypothesis' score, token by token. A state stands for all that it must know of the past.
-
-    The gains of a whole hypothesis and the one of its end sum to its score; before the end they may hold a guess of
-    what is to come, so that good hypotheses are kept. Equal states and tokens give equal gains.
-    """
-
-    def start(self) -> int:
-        """Return the state of the empty hypothesis, at the start of an utterance."""
-
-    def gains(self, states: Ints, tokens: Ints) -> Floats:
-        """Return what each token `(m,)` adds after each state `(m,)`."""
-
-    def advance(self, states: Ints, tokens: Ints) -> Ints:
-        """Return the states `(m,)` after tokens; asked only for what `gains` was asked before."""
-
-    def ends(self, states: Ints) -> Floats:
-        """Return what ending in each state `(m,)` adds."""
-
-    def tidy(self, states: Ints) -> Ints:
-        """Forget what is remembered, if it is much, but for some states `(m,)`; return these states' numbers."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +75,7 @@ class BeamSearch:
         self._ids = np.array([-1, 0, 0, 0, *states], dtype=np.int64)[:, None]
         self._scores = np.array([0.0, -INF, 0.0])[:, None]
         self._skipped: float | None = None  # log-probability of the blanks passed over since the last active frame
+        self._frame = 0  # the next one
         self._history.clear()
 
     def step(self, log_probs: npt.NDArray[np.floating]) -> None:
@@ -115,10 +93,7 @@ class BeamSearch:
 
     def end(self, n_best: int = 1) -> list[Hypothesis]:
         """Return the best hypotheses of what was fed, best first; at least one, at most ``n_best``."""
-        log_probs = np.logaddexp(self._scores[BLANK], self._scores[TOKEN]) + (self._skipped or 0.0)
-        totals = log_probs + self._scores[SCORE]
-        for scorer, states in zip(self.scorers, self._ids[STATES:], strict=True):
-            totals += scorer.ends(states)
+        totals, log_probs = self._totals()
         best = np.argsort(-totals, kind="stable")[:n_best]
         paths = self._history.paths(self._ids[NODE, best], totals[best], log_probs[best])
         return [Hypothesis(*path) for path in islice(paths, n_best)]
@@ -126,7 +101,26 @@ class BeamSearch:
     def partial(self) -> tuple[int, ...]:
         """Return the tokens of the hypothesis that is best so far."""
         ranks = np.logaddexp(self._scores[BLANK], self._scores[TOKEN]) + self._scores[SCORE]
-        return self._history.tokens(self._ids[NODE, ranks.argmax()])
+        return self._history.settled + self._history.tokens(self._ids[NODE, ranks.argmax()])
+
+    def settle(self, *, is_last: bool = False) -> Settled:
+        """Return the tokens that became common to all hypotheses, and forget what had been possible in their place.
+
+        The best result stays the same, to the last bit; what was recombined is not found by `end` any more. With
+        `is_last` all hypotheses but the best one are dropped, and all its tokens settled.
+        """
+        if is_last:
+            self._keep(np.array([self._totals()[0].argmax()]))
+        settled, self._ids[NODE] = self._history.settle(self._ids[NODE], self._frame)
+        return settled
+
+    def _totals(self) -> tuple[Floats, Floats]:
+        """Return the scores and log-probabilities of the hypotheses if this is the end."""
+        log_probs = np.logaddexp(self._scores[BLANK], self._scores[TOKEN]) + (self._skipped or 0.0)
+        totals = log_probs + self._scores[SCORE]
+        for scorer, states in zip(self.scorers, self._ids[STATES:], strict=True):
+            totals += scorer.ends(states)
+        return totals, log_probs
 
     def _step(self, log_probs: Floats) -> None:
         """Take a block of frames."""
@@ -141,6 +135,7 @@ class BeamSearch:
             else:
                 self._pass_blanks()
                 self._advance(log_probs[frame], tokens[bounds[frame] : bounds[frame + 1]])
+            self._frame += 1
 
     def _likely(self, log_probs: Floats) -> npt.NDArray[np.bool_]:
         """Mark the tokens to try, `(t, V)`: the likely ones, and the best label where none is likely."""
@@ -197,8 +192,10 @@ class BeamSearch:
         lost, kept = order[~is_best], order[is_best][np.cumsum(is_best)[~is_best] - 1]
         nodes = self._ids[NODE]
         self._history.recombine(nodes[kept], nodes[lost], ranks[kept] - ranks[lost], log_probs[kept] - log_probs[lost])
-        best = np.sort(order[is_best])
-        self._ids, self._scores = self._ids[:, best], self._scores[:, best]
+        self._keep(np.sort(order[is_best]))
+
+    def _keep(self, places: Ints) -> None:
+        self._ids, self._scores = self._ids[:, places], self._scores[:, places]
 
     def _merge(self, grid: Floats, stay_token: Floats, row: Floats, tokens: Ints) -> None:
         """Repeat a token only after a blank; move what becomes a hypothesis that is there already to that one.
@@ -242,7 +239,7 @@ class BeamSearch:
         ids[LAST] = tokens
         ids[PARENT] = ids[HASH]
         ids[HASH] = ids[HASH] * HASH_FACTOR + (tokens + 1)
-        ids[NODE] = self._history.append(ids[NODE], tokens)
+        ids[NODE] = self._history.append(ids[NODE], tokens, self._frame)
         for scorer, states in zip(self.scorers, ids[STATES:], strict=True):
             states[:] = scorer.advance(states, tokens)
         return ids

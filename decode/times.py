@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from decode.align import Alignment, align_long
+from decode.align import Alignment
+from decode.align_long import LongAligner
 from decode.beam import BeamSearch, Hypothesis
 
 
@@ -26,7 +27,9 @@ class Decoded:
 def decode_parts(parts: Iterable[npt.NDArray[np.floating]], search: BeamSearch, n_best: int = 1) -> Decoded:
     """Decode the log_probs of one recording, part by part.
 
-    The log_probs are kept for the alignment: 46 MB an hour with 257 labels at 80 ms.
+    Tokens on which all hypotheses agree are aligned as soon as there are enough of them, and their log_probs and
+    alternatives are forgotten: memory holds some minutes, however long the recording is. With ``n_best`` above 1
+    everything is kept, some 100 MB an hour, as any of it may be part of an alternative.
 
     Args:
         parts: successive `(t, V)`, natural log-probabilities.
@@ -37,10 +40,11 @@ def decode_parts(parts: Iterable[npt.NDArray[np.floating]], search: BeamSearch, 
         ValueError: as `BeamSearch.step`.
     """
     search.begin()
-    rows = [np.zeros((0, search.n_labels), np.float32)]
+    aligner = LongAligner(search.n_labels, search.blank_id, search.config.blank_skip)
     for part in parts:
         search.step(part)
-        rows.append(part.astype(np.float32))
+        aligner.add(part)
+        if n_best == 1 and aligner.is_due:
+            aligner.place(search.settle())
     hypotheses = search.end(n_best)
-    alignment = align_long(np.concatenate(rows), hypotheses[0].token_ids, search.blank_id)
-    return Decoded(alignment, tuple(hypotheses))
+    return Decoded(aligner.finish(search.settle(is_last=True)), tuple(hypotheses))

@@ -15,7 +15,7 @@ TEXT_WORD = re.compile(rf"[{HAN}]|[^\s{HAN}]+")
 PIECE_PART = re.compile(f"{WORD_START}?(?:[{HAN}]|[^{WORD_START}{HAN}]+)|{WORD_START}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # ten hours have a hundred thousand
 class Word:
     """One word of a transcript: where it was said, in seconds, and how sure the model is of it, in [0, 1]."""
 

@@ -32,6 +32,7 @@ def transcribe_batch(
     *,
     channel: int | None = None,
     n_alternatives: int | None = None,
+    vad: bool = False,
     batch_size: int = BATCH_SIZE,
 ) -> list[Outcome]:
     """Transcribe recordings, the short ones in batches of similar length.
@@ -41,6 +42,7 @@ def transcribe_batch(
         sources: paths, or "-" for standard input.
         channel: the 0-based channel to take; the mean of all when None.
         n_alternatives: other texts at most, as of `Recognizer.transcribe`.
+        vad: leave silence out, as `Recognizer.transcribe` does; each recording then goes alone.
         batch_size: recordings in one call of the model, at most. It does not change the text.
 
     Returns:
@@ -50,7 +52,8 @@ def transcribe_batch(
     outcomes: dict[int, Outcome] = {}
     short: dict[int, Array] = {}
     for number, source in enumerate(sources):
-        found = _attempt(partial(_read, recognizer, source, channel, n_alternatives))
+        read = partial(recognizer.transcribe, vad=True) if vad else partial(_read, recognizer)
+        found = _attempt(partial(read, source, channel=channel, n_alternatives=n_alternatives))
         if isinstance(found, np.ndarray):
             short[number] = found
         else:

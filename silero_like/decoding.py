@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from math import log
 from pathlib import Path
 from threading import Lock
@@ -13,19 +14,24 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from decode.align import align_long, check_normalised
-from decode.beam import BeamSearch, Scorer
+from decode.align import check_normalised
+from decode.align_long import align_long
+from decode.beam import BeamSearch
 from decode.config import BeamConfig
 from decode.greedy import greedy_align_parts
 from decode.hotwords import HotwordScorer
 from decode.lm import WordScorer, make_lexicon
 from decode.ngram import KenLM, read_words, unzipped
+from decode.scorer import Scorer
 from decode.times import Decoded, decode_parts
 from silero_like.bundle import Bundle
 from silero_like.errors import ConfigError, MissingExtraError
 from silero_like.tokenizer import Tokenizer
 
 Array = npt.NDArray[np.float32]
+
+N_COLLECTED = 8
+"""Parts of a recording, of a minute or so, that are collected before a search is taken; a longer one gets its own."""
 
 DECODERS = ("greedy", "beam", "pyctcdecode")
 PYCTCDECODE_HINT = (
@@ -110,22 +116,34 @@ class BeamDecoder:
         lm_path: Path | None,
         hotwords: Mapping[str, float],
     ) -> None:
-        scorers: list[Scorer] = []
-        if lm_path:
-            ngram = KenLM(lm_path)
-            lexicon = make_lexicon(ngram, read_words(lm_path), extra=" ".join(hotwords).split())
-            scorers.append(WordScorer(ngram, lexicon, tokenizer.pieces, config))
-        if hotwords:
-            scorers.append(HotwordScorer(hotwords, tokenizer.pieces))
-        self.search = BeamSearch(tokenizer.n_labels, tokenizer.blank_id, config, scorers)
+        self._tokenizer, self._config, self._hotwords = tokenizer, config, hotwords
+        self._ngram = KenLM(lm_path) if lm_path else None
+        if self._ngram and lm_path:
+            self._lexicon = make_lexicon(self._ngram, read_words(lm_path), extra=" ".join(hotwords).split())
+        self.search = self._new_search()
         self.temperature = config.confidence_temperature
         self._lock = Lock()
 
     def decode_parts(self, parts: Iterable[Array], n_best: int = 1) -> Decoded:
-        """Decode successive `(t, V)` of one recording, which are collected first: others may search meanwhile."""
-        collected = list(parts)
+        """Decode successive `(t, V)` of one recording.
+
+        A short one is collected first, so that others may search meanwhile; a long one is decoded part by part, in a
+        search that remembers nothing of others.
+        """
+        parts = iter(parts)
+        first = list(islice(parts, N_COLLECTED))
+        if len(first) == N_COLLECTED:
+            return decode_parts(chain(first, parts), self._new_search(), n_best)
         with self._lock:
-            return decode_parts(collected, self.search, n_best)
+            return decode_parts(first, self.search, n_best)
+
+    def _new_search(self) -> BeamSearch:
+        pieces, scorers = self._tokenizer.pieces, list[Scorer]()
+        if self._ngram:
+            scorers.append(WordScorer(self._ngram, self._lexicon, pieces, self._config))
+        if self._hotwords:
+            scorers.append(HotwordScorer(self._hotwords, pieces))
+        return BeamSearch(self._tokenizer.n_labels, self._tokenizer.blank_id, self._config, scorers)
 
 
 class PyctcdecodeDecoder:

@@ -96,7 +96,7 @@ class Recognizer:
         vad: bool = False,
         n_alternatives: int | None = None,
     ) -> Transcript:
-        """Transcribe a recording of any length; greedily in bounded memory; a beam search's grows with it.
+        """Transcribe a recording of any length in bounded memory, but for its words and, if asked for, alternatives.
 
         Args:
             source: a path, "-" for standard input, a binary file object, or a waveform: float `(N,)`, mono, 16 kHz,

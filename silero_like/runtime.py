@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -70,10 +71,12 @@ class Runtime:
         samples, (left, core, right) = self.config.frame_samples, self._window_frames(window_s)
         n_window = (left + core + right) * samples
         pending: list[Array] = []
+        n_pending = 0
         n_skip = 0  # frames at the head of the pending samples that are already out: none, then the left context
         for chunk in chunks:
             pending.append(chunk)
-            if sum(map(len, pending)) <= n_window:
+            n_pending += len(chunk)
+            if n_pending <= n_window:
                 continue
             waveform = np.concatenate(pending)
             while len(waveform) > n_window:
@@ -81,7 +84,7 @@ class Runtime:
                 yield self.log_probs(waveform[:n_window])[n_skip:n_out]
                 waveform = waveform[(n_out - left) * samples :]
                 n_skip = left
-            pending = [waveform]
+            pending, n_pending = [waveform], len(waveform)
         if pending:
             yield self.log_probs(np.concatenate(pending))[n_skip:]
 
@@ -93,15 +96,21 @@ class Runtime:
         return left, max(core, block), right
 
 
-def _load(bundle: Bundle, n_threads: int) -> onnxruntime.InferenceSession:
+def open_session(model: Path | bytes, n_threads: int = 1) -> onnxruntime.InferenceSession:
+    """Open a graph; its threads belong to it alone, and none waits by spinning."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors: they come as exceptions too, warnings are no use to a user
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def _load(bundle: Bundle, n_threads: int) -> onnxruntime.InferenceSession:
     try:
-        session = onnxruntime.InferenceSession(str(bundle.model_path), options, providers=["CPUExecutionProvider"])
+        session = open_session(bundle.model_path, n_threads)
     except Exception as error:  # its exceptions have no base class of their own, and some span lines
         reason = " ".join(str(error).split())
         raise BundleError(

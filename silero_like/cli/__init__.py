@@ -20,6 +20,7 @@ COMMANDS = (
     "export",
     "info",
     "doctor",
+    "bench",
     "tokenizer",
     "data",
     "lm",

@@ -42,7 +42,7 @@ def doctor(context: click.Context) -> None:
     """
     problems: list[str] = []
     click.echo(f"python       {platform.python_version()}, {platform.platform()}")
-    cpu = _cpu()
+    cpu = describe_cpu()
     click.echo(f"cpu          {cpu}")
     click.echo(f"int8         {INT8_FAST if 'vnni' in cpu.split() else INT8_SLOW}")
     for line in _packages(problems):
@@ -53,7 +53,7 @@ def doctor(context: click.Context) -> None:
     context.exit(1 if problems else 0)
 
 
-def _cpu() -> str:
+def describe_cpu() -> str:
     """Name the processor, its cores for this process and the vector instructions that speed a model up."""
     text = CPUINFO_PATH.read_text(encoding="utf-8", errors="replace") if CPUINFO_PATH.exists() else ""
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option("--alternatives", type=click.IntRange(min=1), help="Other texts, in json and jsonl, at most so many.")
 @click.option("--channel", type=click.IntRange(min=0), help="Take one channel, from 0 [default: the mean of all].")
+@click.option("--vad", is_flag=True, help="Leave out long silences and noise without a voice (needs the extra [vad]).")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.pass_context
 def transcribe(
@@ -50,6 +51,7 @@ def transcribe(
     output_dir: Path | None,
     alternatives: int | None,
     channel: int | None,
+    vad: bool,
     jobs: int,
 ) -> None:
     """Turn recordings into text.
@@ -65,6 +67,7 @@ def transcribe(
       silero-like transcribe talks/ 'calls/**/*.wav' --format jsonl > transcripts.jsonl
       silero-like transcribe talks/ --format json --output-dir transcripts/ --jobs 2
       silero-like transcribe talk.flac --lm my.arpa.gz --hotwords names.txt
+      silero-like transcribe night.flac --vad --format jsonl
       cat talk.flac | silero-like transcribe -
     """
     if alternatives and format_ == "txt":
@@ -78,7 +81,7 @@ def transcribe(
         batch.fail(problem)
     if recordings:
         recognizer = load_recognizer(model, decoder, beam_width, lm, hotwords_path)
-        results = _transcribe(recognizer, recordings, channel, alternatives, jobs)
+        results = _transcribe(recordings, partial(_transcribe_group, recognizer, channel, alternatives, vad), jobs)
         done = batch.sift(results, recordings, lambda recording: recording.source)
         if output_dir:
             path_of = dict(zip(recordings, paths, strict=True))
@@ -93,14 +96,12 @@ def transcribe(
 
 
 def _transcribe(
-    recognizer: Recognizer,
     recordings: Sequence[Recording],
-    channel: int | None,
-    alternatives: int | None,
+    work: Callable[[Sequence[Recording]], Sequence[Transcript | Failure]],
     jobs: int,
 ) -> Iterator[tuple[Recording, Transcript | Failure]]:
     """Yield each recording with what became of it, in order."""
-    groups, work = grouped(recordings, jobs), partial(_transcribe_group, recognizer, channel, alternatives)
+    groups = grouped(recordings, jobs)
     if jobs > 1 and len(groups) > 1:
         processes = Jobs(
             work, lambda recording, reason: Failure(f"{recording.source}: {reason}"), min(jobs, len(groups))
@@ -112,12 +113,12 @@ def _transcribe(
 
 
 def _transcribe_group(
-    recognizer: Recognizer, channel: int | None, alternatives: int | None, group: Sequence[Recording]
+    recognizer: Recognizer, channel: int | None, alternatives: int | None, vad: bool, group: Sequence[Recording]
 ) -> list[Transcript | Failure]:
     from silero_like.batching import transcribe_batch
 
     sources = [recording.source for recording in group]
-    outcomes = transcribe_batch(recognizer, sources, channel=channel, n_alternatives=alternatives)
+    outcomes = transcribe_batch(recognizer, sources, channel=channel, n_alternatives=alternatives, vad=vad)
     return [
         failure(outcome, source) if isinstance(outcome, Exception) else outcome
         for source, outcome in zip(sources, outcomes, strict=True)

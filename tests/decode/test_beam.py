@@ -20,6 +20,7 @@ from decode.config import BeamConfig
 from decode.greedy import collapse
 from decode.lexicon import Lexicon
 from decode.transitions import Floats, Ints
+from tests.decode.bigrams import PIECES, Bigrams
 
 UNPRUNED = {
     "beam_width": 10**9,
@@ -29,25 +30,8 @@ UNPRUNED = {
     "recombine": False,
 }
 EXACT = BeamConfig(**UNPRUNED, alpha=0.7, beta=0.4, unk_score=-2.0)  # type: ignore[arg-type]
-PIECES = ("▁a", "b", "▁")  # words: a, ab, abb, b, bb, ...; the mark alone may come twice or last
 HAN_PIECES = ("▁明天", "b", "明")  # a piece of two words, and words without a mark
 Prefix = tuple[int, ...]
-
-
-class Bigrams:
-    """Words of "a", "ab", "b", "明", "明b": ln p of a word depends on the one before; so does the state."""
-
-    known = ("a", "ab", "b", "明")
-
-    def begin(self) -> str:
-        return "<s>"
-
-    def empty(self) -> str:
-        return ""
-
-    def score(self, state: object, word: str) -> tuple[float, str]:
-        word = word if word in (*self.known, "</s>") else "<unk>"
-        return -0.5 - sum(map(ord, f"{state}>{word}")) % 17 / 5, word
 
 
 def scorer(pieces: tuple[str, ...], config: BeamConfig) -> lm.WordScorer:

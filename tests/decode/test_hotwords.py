@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decode.beam import Scorer, beam_decode
+from decode.beam import beam_decode
 from decode.config import BeamConfig
 from decode.hotwords import HotwordScorer, read_hotwords
 from decode.lm import WordScorer, make_lexicon
+from decode.scorer import Scorer
 from decode.transitions import Ints
 from decode.words import split_words
 

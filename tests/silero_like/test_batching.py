@@ -25,7 +25,7 @@ from silero_like.batching import SHORT_S, transcribe_batch
 from silero_like.cli.inputs import GROUP_BYTES, GROUP_FILES, Recording, grouped
 from silero_like.cli.jobs import Jobs
 from silero_like.errors import AudioError
-from silero_like.recognizer import Transcript
+from silero_like.recognizer import Recognizer, Transcript
 
 if TYPE_CHECKING:
     from conftest import StandIn
@@ -183,15 +183,43 @@ def test_groups_keep_the_order_and_leave_large_files_alone(tmp_path: Path) -> No
 
 @pytest.mark.corpus
 def test_batches_do_not_change_the_text_of_real_speech(corpus_path: Path, tmp_path: Path) -> None:
-    recognizer, sources = load(), []
-    for domain in ("accented_read", "audiobook", "commonvoice", "digits_8k", "spelling_digits"):
-        rows = [json.loads(line) for line in (corpus_path / f"{domain}.dev.jsonl").read_text().splitlines()]
-        for row in rows[:: len(rows) // 7]:
-            path, offset = corpus_path / row["audio_filepath"], row.get("offset", 0.0)
-            sources.append(str(tmp_path / f"{len(sources)}.wav"))
-            soundfile.write(sources[-1], load_audio(path, offset_s=offset, duration_s=row["duration"]), 16000)
+    recognizer, sources = load(decoder="greedy"), dev_recordings(corpus_path, tmp_path, 7)
     alone = [recognizer.transcribe(source).text for source in sources]
     assert len(set(alone)) > 30
     for batch_size in (1, 4, 16):
-        outcomes = transcribe_batch(recognizer, sources, batch_size=batch_size)
-        assert [outcome.text for outcome in outcomes if isinstance(outcome, Transcript)] == alone
+        assert batch_texts(recognizer, sources, batch_size) == alone
+
+
+@pytest.mark.slow
+@pytest.mark.corpus
+def test_neither_batches_nor_jobs_change_the_text_of_any_dev_utterance(corpus_path: Path, tmp_path: Path) -> None:
+    recognizer, sources = load(decoder="greedy"), dev_recordings(corpus_path, tmp_path)
+    alone = [recognizer.transcribe(source).text for source in sources]
+    differing = {
+        (batch_size, source, text, other)
+        for batch_size in (1, 4, 16)
+        for source, text, other in zip(sources, alone, batch_texts(recognizer, sources, batch_size), strict=True)
+        if text != other
+    }
+    assert len(sources) > 600 and not differing
+    expected = "".join(f"{source}\t{text}\n" for source, text in zip(sources, alone, strict=True))
+    for jobs in ("1", "2"):
+        command = [*COMMAND, "--decoder", "greedy", "--jobs", jobs, *sources]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == expected
+
+
+def dev_recordings(corpus_path: Path, folder: Path, n_each: int | None = None) -> list[str]:
+    """Write English dev utterances, or so many of each set, as files of their own."""
+    sources = []
+    for domain in ("accented_read", "audiobook", "commonvoice", "digits_8k", "spelling_digits"):
+        rows = [json.loads(line) for line in (corpus_path / f"{domain}.dev.jsonl").read_text().splitlines()]
+        for row in rows[:: len(rows) // n_each if n_each else 1]:
+            path, offset = corpus_path / row["audio_filepath"], row.get("offset", 0.0)
+            sources.append(str(folder / f"{len(sources):04}.wav"))
+            soundfile.write(sources[-1], load_audio(path, offset_s=offset, duration_s=row["duration"]), 16000)
+    return sources
+
+
+def batch_texts(recognizer: Recognizer, sources: list[str], batch_size: int) -> list[str]:
+    outcomes = transcribe_batch(recognizer, sources, batch_size=batch_size)
+    return [outcome.text for outcome in outcomes if isinstance(outcome, Transcript)]

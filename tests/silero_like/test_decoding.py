@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +15,13 @@ import pytest
 from click.testing import CliRunner
 
 from decode.align import align
+from decode.align_long import LOOK_AHEAD_FRAMES
 from decode.calibration import scaled
 from decode.config import BeamConfig
+from silero_like.audio import load_audio
 from silero_like.bundle import load_bundle, write_checksums
 from silero_like.cli import main
-from silero_like.decoding import BeamDecoder, PyctcdecodeDecoder, make_decoder
+from silero_like.decoding import N_COLLECTED, BeamDecoder, PyctcdecodeDecoder, make_decoder
 from silero_like.errors import ConfigError, MissingExtraError
 from silero_like.recognizer import load
 from silero_like.tokenizer import Tokenizer
@@ -157,6 +160,39 @@ def test_threads_may_share_a_recogniser(stand_in: StandIn, arpa_path: Path) -> N
     finally:
         sys.setswitchinterval(before)
     assert found == expected * 6
+
+
+def test_a_long_recording_is_searched_part_by_part_and_keeps_nobody_waiting(stand_in: StandIn, arpa_path: Path) -> None:
+    log_probs = spoken("one two three four five " * 20, stand_in.tokenizer, seed=3)
+    decoder = make_decoder("beam", load_bundle(stand_in.path), stand_in.tokenizer, lm_path=arpa_path)
+    parts, others = np.array_split(log_probs, 3 * N_COLLECTED), []
+
+    def coming() -> Iterator[npt.NDArray[np.float32]]:
+        for number, part in enumerate(parts):
+            yield part
+            if number == 2 * N_COLLECTED:
+                others.append(decoder.decode_parts([log_probs]))
+
+    found, (other,) = decoder.decode_parts(coming()), others
+    assert found.hypotheses == other.hypotheses and len(found.alignment.token_ids) > 100
+    assert (found.alignment.start_frames == other.alignment.start_frames).all()
+
+
+@pytest.mark.corpus
+def test_settling_words_on_the_way_changes_nothing_of_real_speech(
+    corpus_path: Path, bundled_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decode.align_long.HELD_FRAMES", 150)
+    recognizer, parts = load(bundled_model), []
+    for line in (corpus_path / "audiobook.dev.jsonl").read_text().splitlines()[:80:10]:
+        row = json.loads(line)
+        path, offset = corpus_path / row["audio_filepath"], row.get("offset", 0.0)
+        waveform = load_audio(path, offset_s=offset, duration_s=row["duration"])
+        parts.append(recognizer.runtime.log_probs(waveform))
+    settled = recognizer.transcribe_log_probs(parts, lambda: 600.0)
+    kept = recognizer.transcribe_log_probs(parts, lambda: 600.0, n_alternatives=1)
+    assert sum(map(len, parts)) > 3 * (150 + LOOK_AHEAD_FRAMES) and len(settled.words) > 50
+    assert (settled.text, settled.words, settled.confidence) == (kept.text, kept.words, kept.confidence)
 
 
 def test_a_temperature_in_the_bundle_scales_confidences(stand_in: StandIn, arpa_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pytest
+import soundfile
+from click.testing import CliRunner
 
 from silero_like import load, recognizer
 from silero_like.audio import load_audio
+from silero_like.cli import main
 from silero_like.errors import MissingExtraError
+from silero_like.runtime import Runtime
 from silero_like.vad import LEAD_S, SilenceSkipper, silero_detector
 
 if TYPE_CHECKING:
@@ -70,6 +75,36 @@ def test_words_and_times_are_those_of_the_whole(stand_in: StandIn, monkeypatch: 
     assert seen[1] < 0.4 * seen[0]
     for found, expected in zip(without.words, whole.words, strict=True):
         assert (found.start, found.end) == pytest.approx((expected.start, expected.end), abs=0.081)
+
+
+def test_the_option_of_transcribe(stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waveform = np.concatenate([stand_in.speak("one two"), _silence(20), stand_in.speak("three")])
+    soundfile.write(tmp_path / "night.wav", waveform, 16000)
+    (tmp_path / "bad.wav").write_text("none")
+    monkeypatch.setattr(recognizer, "silero_detector", lambda: _loud)
+    arguments = ["transcribe", str(tmp_path / "night.wav"), "--model", str(stand_in.path), "--format", "json"]
+    found = {}
+    for options in ((), ("--vad",)):
+        lengths: list[int] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(Runtime, "log_probs_batch", _counting(Runtime.log_probs_batch, lengths))
+            result = CliRunner().invoke(main, [*arguments, *options])
+        assert result.exit_code == 0, result.output
+        found[options] = json.loads(result.stdout), sum(lengths)
+    assert found["--vad",][0] == found[()][0]  # words, times and duration
+    assert found["--vad",][1] < found[()][1] - 18 * 16000
+    both = CliRunner().invoke(main, [*arguments, str(tmp_path / "bad.wav"), "--vad"])
+    assert both.exit_code == 1 and "bad.wav: not audio" in both.stderr and '"one two three"' in both.stdout
+
+
+def _counting(
+    compute: Callable[[Runtime, Sequence[Array]], list[Array]], lengths: list[int]
+) -> Callable[[Runtime, Sequence[Array]], list[Array]]:
+    def counted(runtime: Runtime, waveforms: Sequence[Array]) -> list[Array]:
+        lengths.extend(map(len, waveforms))
+        return compute(runtime, waveforms)
+
+    return counted
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
