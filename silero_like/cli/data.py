@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
+from silero_like.cli.data_check import check
+from silero_like.cli.data_stats import stats
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
@@ -29,7 +31,13 @@ def data() -> None:
     \b
     Example:
       silero-like data pack corpus/*.train.jsonl packed/
+      silero-like data stats corpus/*.jsonl
+      silero-like data check dev.jsonl --against train.jsonl
     """
+
+
+data.add_command(check)
+data.add_command(stats)
 
 
 @data.command()
