@@ -74,6 +74,13 @@ def frame_levels(waveform: Waveform, sample_rate: int) -> Array:
     return levels
 
 
+def power_spectrogram(waveform: Waveform, sample_rate: int) -> Array:
+    """Return the power spectrum of every frame of 25 ms under a Hann window, float64 `(T, 257)`."""
+    frames = _frames(waveform, sample_rate)
+    power: Array = np.abs(np.fft.rfft(frames * np.hanning(frames.shape[1]), N_FFT)) ** 2
+    return power
+
+
 def estimate_snr(levels: Array) -> float:
     """Estimate the signal-to-noise ratio from the levels of frames `(T,)`, in dB, in [0, 100].
 
@@ -91,11 +98,10 @@ def estimate_snr(levels: Array) -> float:
 def estimate_bandwidth(waveform: Waveform, sample_rate: int) -> float:
     """Return the highest frequency, in Hz, whose mean power lies within 65 dB of the strongest's; 0 for silence.
 
-    Power is the mean of Hann-windowed frames of 25 ms. What passed a narrower channel (a telephone, a codec) ends at
+    What passed a narrower channel (a telephone, a codec) ends at
     its edge; noise that was added behind the channel hides it.
     """
-    frames = _frames(waveform, sample_rate)
-    power = (np.abs(np.fft.rfft(frames * np.hanning(frames.shape[1]), N_FFT)) ** 2).mean(axis=0)
+    power = power_spectrogram(waveform, sample_rate).mean(axis=0)
     if power.max() < 1e-20:
         return 0.0
     loud = np.flatnonzero(power >= power.max() * 10 ** (-BANDWIDTH_RANGE_DB / 10))
@@ -131,15 +137,15 @@ def fingerprint(waveform: Waveform, sample_rate: int) -> npt.NDArray[np.int8]:
     It survives coding with losses, another level and a telephone's band; not another cut, speed or added noise. See
     `fingerprint_distance`.
     """
-    frames = _frames(waveform, sample_rate)
-    power = np.abs(np.fft.rfft(frames * np.hanning(frames.shape[1]), N_FFT)) ** 2
+    power = power_spectrogram(waveform, sample_rate)
     edges = [round(hz * N_FFT / sample_rate) for hz in FINGERPRINT_EDGES_HZ]
     bands = np.add.reduceat(power, edges, axis=1)[:, :-1]  # (T, 4); the last lies above the highest edge
     bounds = np.linspace(0, len(bands), FINGERPRINT_SLICES + 1)
     levels = np.array([bands[int(low) : max(int(low) + 1, int(high))].mean(axis=0) for low, high in pairwise(bounds)])
     levels = 10 * np.log10(np.maximum(levels, max(1e-12, levels.max() * 1e-5)))  # below -50 dB lies the codec's own
-    steps = np.rint((levels - levels.mean()) / FINGERPRINT_STEP_DB)
-    return np.clip(steps, -127, 127).astype(np.int8).ravel()
+    steps = np.clip(np.rint((levels - levels.mean()) / FINGERPRINT_STEP_DB), -127, 127)
+    flat: npt.NDArray[np.int8] = steps.astype(np.int8).ravel()
+    return flat
 
 
 def fingerprint_distance(one: npt.NDArray[np.int8], others: npt.NDArray[np.int8]) -> Array:

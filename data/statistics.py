@@ -42,6 +42,32 @@ TITLES = {
 """Columns of the table and what they are."""
 
 
+@dataclass(frozen=True)
+class Column:
+    """How a measure is shown."""
+
+    title: str
+    """Name with unit."""
+    short: str
+    """The same as briefly as can be."""
+    factor: float
+    """From the measure's own unit to that."""
+    digits: int
+    """After the point."""
+
+
+MEASURES = {
+    "duration_s": Column("duration, s", "s", 1, 1),
+    "chars_per_s": Column("characters a second", "ch/s", 1, 1),
+    "level_db": Column("level, dB of full scale", "dBFS", 1, 0),
+    "snr_db": Column("SNR estimate, dB", "SNR", 1, 0),
+    "bandwidth_hz": Column("bandwidth, kHz", "kHz", 1e-3, 1),
+    "clipped_share": Column("clipped samples, %", "clip %", 100, 2),
+    "silence_share": Column("silence, %", "sil %", 100, 0),
+}
+"""What is measured of every row, see `data.measures`, and its rate."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """What the rows of a domain hold together."""
@@ -98,12 +124,36 @@ def describe(samples: Sequence[Sample], limits: Limits) -> Group:
 
 def format_groups(groups: dict[str, Group], total: Group, by: str) -> str:
     """Return the table as text, and what its columns mean."""
-    rows = [[by, *TITLES], *([name or "–", *_cells(group)] for name, group in groups.items())]
+    rows = [[by, *TITLES], *([name or "–", *cells(group)] for name, group in groups.items())]
     if len(groups) > 1:
-        rows.append(["all", *_cells(total)])
+        rows.append(["all", *cells(total)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1]]) for row in rows]
     return "\n".join([*lines, "", "; ".join(f"{title}: {meaning}" for title, meaning in TITLES.items())])
+
+
+def cells(group: Group) -> list[str]:
+    """Return a group's line of the table, by `TITLES`."""
+
+    def at(measure: str, quantile: str = "median", factor: float = 1.0, digits: int = 1) -> str:
+        return f"{group.quantiles[measure][quantile] * factor:.{digits}f}" if group.quantiles else "–"
+
+    several = len(group.annotations) > 1
+    kinds = (f"{kind or 'not given'}{f' {n}' if several else ''}" for kind, n in group.annotations.items())
+    return [
+        str(group.utterances),
+        f"{group.audio_s / 3600:.2f}",
+        f"{group.n_bytes / 1e9:.3f}",
+        str(group.speakers),
+        " ".join(at("duration_s", name) for name in ("p05", "median", "p95")),
+        at("chars_per_s"),
+        at("level_db", digits=0),
+        at("snr_db", digits=0),
+        at("bandwidth_hz", factor=1e-3),
+        f"{100 * group.clipped / max(1, group.utterances):.1f}",
+        f"{100 * group.silence_share:.1f}",
+        ", ".join(kinds),
+    ]
 
 
 def measured(sample: Sample) -> dict[str, float]:
@@ -126,24 +176,3 @@ def _size(path: Path) -> int:
         return os.stat(path).st_size
     except OSError:
         return 0
-
-
-def _cells(group: Group) -> list[str]:
-    def at(measure: str, quantile: str = "median", factor: float = 1.0, digits: int = 1) -> str:
-        return f"{group.quantiles[measure][quantile] * factor:.{digits}f}" if group.quantiles else "–"
-
-    kinds = (f"{kind or 'not given'} {n}" for kind, n in group.annotations.items())
-    return [
-        str(group.utterances),
-        f"{group.audio_s / 3600:.2f}",
-        f"{group.n_bytes / 1e9:.3f}",
-        str(group.speakers),
-        " ".join(at("duration_s", name) for name in ("p05", "median", "p95")),
-        at("chars_per_s"),
-        at("level_db", digits=0),
-        at("snr_db", digits=0),
-        at("bandwidth_hz", factor=1e-3),
-        f"{100 * group.clipped / max(1, group.utterances):.1f}",
-        f"{100 * group.silence_share:.1f}",
-        ", ".join(kinds),
-    ]

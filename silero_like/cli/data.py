@@ -13,6 +13,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_check import check
+from silero_like.cli.data_report import report
 from silero_like.cli.data_stats import stats
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
@@ -32,11 +33,13 @@ def data() -> None:
     Example:
       silero-like data pack corpus/*.train.jsonl packed/
       silero-like data stats corpus/*.jsonl
+      silero-like data report corpus/*.jsonl --html corpus.html
       silero-like data check dev.jsonl --against train.jsonl
     """
 
 
 data.add_command(check)
+data.add_command(report)
 data.add_command(stats)
 
 

@@ -103,15 +103,21 @@ def _examine(utterances: Sequence[Utterance], jobs: int, cache_path: Path) -> li
     from data.measure_cache import open_cache
 
     results: dict[int, Examined | str] = {}
-    with open_cache(cache_path) as cache, _bar(len(utterances)) as bar:
+    with open_cache(cache_path) as cache, progress_bar(len(utterances), "examining") as bar:
         for number, utterance in enumerate(utterances):
             if known := cache.find(utterance):
                 results[number] = known
                 bar.update(1)
         missing = [number for number in range(len(utterances)) if number not in results]
         groups = [missing[start : start + GROUP_ROWS] for start in range(0, len(missing), GROUP_ROWS)]
-        process = Jobs(lambda numbers: [_answer(utterances[number]) for number in numbers], lambda _, how: how, jobs)
-        for number, answer in process.run(groups):
+
+        def work(numbers: Sequence[int]) -> list[_Answer | str]:
+            return [_answer(utterances[number]) for number in numbers]
+
+        def died(number: int, how: str) -> _Answer | str:
+            return f"{utterances[number].audio_path}: {how}"
+
+        for number, answer in Jobs(work, died, jobs).run(groups):
             if isinstance(answer, str):
                 results[number] = answer
             else:
@@ -141,7 +147,7 @@ def _answer(utterance: Utterance) -> _Answer | str:
         return describe(error, str(utterance.audio_path))
 
 
-def _bar(length: int) -> ProgressBar[int]:
+def progress_bar(length: int, label: str) -> ProgressBar[int]:
     """Return a progress bar over rows, with the time that is left; hidden when nobody sees it."""
     hidden = not length or not sys.stderr.isatty()
-    return click.progressbar(length=length, label="examining", file=sys.stderr, hidden=hidden, show_pos=True)
+    return click.progressbar(length=length, label=label, file=sys.stderr, hidden=hidden, show_pos=True)
