@@ -1,9 +1,7 @@
-"""What went wrong and why: alignments, confusions, bins, keywords, the sound, the gap; worked by hand."""
+"""What went wrong and why: alignments, confusions, bins, keywords, the gap; worked by hand."""
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
