@@ -14,11 +14,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from data.examine import BEYOND_S, ROUNDING_S, Sample, fingerprint_of
-from data.measures import fingerprint_distance
+from data.measures import fingerprint_depth, fingerprint_distance
 from silero_like.errors import ConfigError
 
 ALIKE_DB = 1.0
-"""Fingerprints this near are of one recording: copies coded anew measured 0 to 0.95 dB, other takes 1.4 and more."""
+"""Fingerprints this near are of one recording: copies coded anew measured at most 0.98 dB, other takes 1.4 and more."""
+MIN_DEPTH_DB = 2.0
+"""Sound that moves less in time is too steady to be told from other sound."""
 
 KINDS = {
     "row": "the manifest's line cannot be used",
@@ -183,10 +185,11 @@ class _Recordings:
         slot = _slot(sample)
         near = [take for place in (slot - 1, slot, slot + 1) for take in self._takes.get((sample.text, place), ())]
         near = [take for take in near if abs(take.duration_s - sample.duration_s) <= ROUNDING_S]
-        if not near or self._limits.silent(sample):
+        own = fingerprint_of(sample.examined)
+        if not near or self._limits.silent(sample) or fingerprint_depth(own) < MIN_DEPTH_DB:
             return None
         others = np.stack([fingerprint_of(take.examined) for take in near if take.examined])
-        distances = fingerprint_distance(fingerprint_of(sample.examined), others)
+        distances = fingerprint_distance(own, others)
         best = int(distances.argmin())
         return (f"sounds alike, {distances[best]:.1f} dB apart", near[best]) if distances[best] < ALIKE_DB else None
 

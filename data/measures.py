@@ -154,6 +154,12 @@ def fingerprint_distance(one: npt.NDArray[np.int8], others: npt.NDArray[np.int8]
     return distances
 
 
+def fingerprint_depth(one: npt.NDArray[np.int8]) -> float:
+    """Return how far the energy of a fingerprint `(64,)` moves in time, in dB: steady sounds are all alike."""
+    bands = one.reshape(FINGERPRINT_SLICES, -1).astype(np.float64)
+    return float(np.abs(bands - bands.mean(axis=0)).mean() * FINGERPRINT_STEP_DB)
+
+
 def _frames(waveform: Waveform, sample_rate: int) -> Array:
     """Cut into frames, float64 `(T, FRAME_S * sample_rate)`; what is shorter than one is filled with zeros."""
     size = int(FRAME_S * sample_rate)

@@ -16,6 +16,7 @@ from data.measures import (
     find_clipping,
     find_silence,
     fingerprint,
+    fingerprint_depth,
     fingerprint_distance,
     frame_levels,
     measure,
@@ -143,4 +144,9 @@ def test_a_fingerprint_survives_a_codec_and_another_level(format: str, subtype: 
     prints = np.stack([fingerprint(copy, RATE), fingerprint(other, RATE)])
     distances = fingerprint_distance(fingerprint(waveform, RATE), prints)
     assert distances[0] < 1
+    assert fingerprint_depth(prints[0]) > 2
     assert distances[1] > 3
+
+
+def test_steady_sounds_have_flat_fingerprints() -> None:
+    assert fingerprint_depth(fingerprint(low_passed(0.1 * noise(64000), 3000), RATE)) < 1
