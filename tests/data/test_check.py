@@ -1,4 +1,4 @@
-"""Faults, repeats and leaks, each in rows made to have them; samples are made by hand, without decoding."""
+"""Faults, repeats and leaks, each in rows made to have them; worked by hand."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from data.check import KINDS, Finding, Limits, check
-from data.examine import Examined, Sample
-from data.manifest import Utterance
-from data.measures import Measures
+from data.examine import Sample
 from data.statistics import describe, format_groups, gather
 from silero_like.errors import ConfigError
+from tests.data.rows import fingerprint_of, sample
 
 SENTENCES = {
     "en": "The quick brown fox jumps over it.",
@@ -21,43 +20,6 @@ SENTENCES = {
     "zh": "我们明天早上一起去公园吧。",
 }
 DEFAULTS = Limits()
-GOOD = Measures(duration_s=3.0, level_db=-20.0, snr_db=40.0, bandwidth_hz=8000.0, clipped_share=0.0, silence_share=0.2)
-
-
-def fingerprint_of(seed: int) -> str:
-    steps = np.random.default_rng(seed).integers(-40, 40, 64).astype(np.int8)
-    return steps.tobytes().hex()
-
-
-def sample(
-    line: int, text: str = "", *, lang: str = "en", speaker: str = "", manifest: str = "a.jsonl", **changes: object
-) -> Sample:
-    """Make a row without faults, whose speaker, text and sound are its own, and then change it."""
-    text = text or " ".join(f"word{'abcdefghij'[int(digit)]}" for digit in f"{line:04d}")
-    row = Utterance(
-        audio_path=Path(f"/audio/{manifest}/{line}.wav"),
-        duration_s=3.0,
-        text=text,
-        speaker=speaker or f"{manifest}{line}",
-        lang=lang,
-    )
-    seed = line + 1000 * (manifest != "a.jsonl")
-    examined = Examined(measures=GOOD, found_s=3.0, sha256=f"{seed:064x}", fingerprint=fingerprint_of(seed))
-    measures = {field.name for field in dataclasses.fields(Measures)}
-    of_row = {
-        name: value for name, value in changes.items() if name in ("audio_path", "offset_s", "annotation", "domain")
-    }
-    examined = dataclasses.replace(
-        examined,
-        measures=dataclasses.replace(GOOD, **{name: value for name, value in changes.items() if name in measures}),  # type: ignore[arg-type]
-        **{name: value for name, value in changes.items() if name not in measures and name not in of_row},  # type: ignore[arg-type]
-    )
-    return Sample(
-        manifest=Path(manifest),
-        line=line,
-        utterance=dataclasses.replace(row, **of_row),  # type: ignore[arg-type]
-        examined=examined,
-    )
 
 
 def found(
