@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 def check(
     context: click.Context,
     manifests: tuple[Path, ...],
-    jobs: int,
+    jobs: int | None,
     cache_path: Path | None,
     against: tuple[Path, ...],
     show: int,
@@ -70,7 +71,7 @@ def check(
     others = read_rows(against, jobs, cache_path)
     for problem in (*others.problems, *(f"{x.where}: {x.problem}" for x in others.samples if x.problem)):
         batch.fail(f"{problem}; not compared with")
-    bad = [Finding(kind="row", where=":".join(p.split(":", 2)[:2]), detail=p) for p in rows.problems]
+    bad = [Finding(kind="row", where=_row_name(problem), detail=problem) for problem in rows.problems]
     findings = [*bad, *find(rows.samples, others.samples, limits)]
     counts = Counter(finding.kind for finding in findings)
     _print(findings, counts, show)
@@ -109,6 +110,12 @@ def _limits(settings: tuple[str, ...]) -> Limits:
         return Limits(**values)
     except ConfigError as error:
         raise click.UsageError(f"--limit {error}") from error
+
+
+def _row_name(problem: str) -> str:
+    """Return the ``path:line`` that a problem begins with."""
+    found = re.match(r".+?:\d+(?=: )", problem)
+    return found[0] if found else problem
 
 
 def _print(findings: list[Finding], counts: Counter[str], show: int) -> None:

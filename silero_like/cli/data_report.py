@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.data_rows import GROUP_ROWS, progress_bar, read_rows, row_options
+from silero_like.cli.data_rows import GROUP_ROWS, n_processes, progress_bar, read_rows, row_options
 from silero_like.cli.jobs import Jobs
 from silero_like.cli.paths import OUTPUT_FILE
 from silero_like.cli.players import as_address, link_to
@@ -43,7 +43,7 @@ MAX_EMBEDDED_TOTAL_S = 3600.0
 def report(
     context: click.Context,
     manifests: tuple[Path, ...],
-    jobs: int,
+    jobs: int | None,
     cache_path: Path | None,
     html_path: Path,
     n_rows: int,
@@ -84,7 +84,7 @@ def report(
         },
     )
     chosen = choose_rows(rows.samples, corpus.findings, n_rows, np.random.default_rng(0))
-    write_atomically(html_path, render_explorer(corpus, _show(chosen, html_path, jobs, embed_audio)))
+    write_atomically(html_path, render_explorer(corpus, _show(chosen, html_path, n_processes(jobs), embed_audio)))
     batch.finish(rows.n_rows, "rows")
 
 

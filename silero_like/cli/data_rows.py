@@ -33,7 +33,7 @@ def row_options(command: Command) -> Command:
     """Add the argument and options of a command that examines rows."""
     decorators = (
         click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=INPUT_FILE),
-        click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that decode."),
+        click.option("--jobs", type=click.IntRange(min=1), help="Processes that decode  [default: one a core]"),
         click.option(
             "--cache",
             "cache_path",
@@ -62,7 +62,7 @@ class Rows:
         return len(self.samples) + len(self.problems)
 
 
-def read_rows(paths: Sequence[Path], jobs: int, cache_path: Path | None) -> Rows:
+def read_rows(paths: Sequence[Path], jobs: int | None, cache_path: Path | None) -> Rows:
     """Read manifests and examine their rows, with progress on a terminal.
 
     Raises:
@@ -74,7 +74,7 @@ def read_rows(paths: Sequence[Path], jobs: int, cache_path: Path | None) -> Rows
 
     manifests = [read_manifest(path) for path in dict.fromkeys(paths)]
     rows = [(manifest.path, line, row) for manifest in manifests for line, row in _numbered(manifest)]
-    results = _examine([row for *_, row in rows], jobs, cache_path or _default_cache())
+    results = _examine([row for *_, row in rows], n_processes(jobs), cache_path or _default_cache())
     samples = [
         Sample(manifest=path, line=line, utterance=row, problem=result)
         if isinstance(result, str)
@@ -83,6 +83,11 @@ def read_rows(paths: Sequence[Path], jobs: int, cache_path: Path | None) -> Rows
     ]
     problems = [problem for manifest in manifests for problem in manifest.problems]
     return Rows(samples=tuple(samples), problems=tuple(problems))
+
+
+def n_processes(jobs: int | None) -> int:
+    """Return how many processes `--jobs` asks for."""
+    return jobs or len(os.sched_getaffinity(0))
 
 
 def _numbered(manifest: Manifest) -> Iterator[tuple[int, Utterance]]:

@@ -23,7 +23,7 @@ GROUPINGS = ("domain", "speaker", "source", "lang", "annotation", "manifest")
 def stats(
     context: click.Context,
     manifests: tuple[Path, ...],
-    jobs: int,
+    jobs: int | None,
     cache_path: Path | None,
     by: str,
     json_path: Path | None,

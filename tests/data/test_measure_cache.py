@@ -47,7 +47,8 @@ def test_an_utterance_is_found_again_and_no_other(recording: Path, tmp_path: Pat
 def test_a_copy_and_a_touched_file_are_known_by_content(recording: Path, tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
     examined = keep(path, utterance(recording))
-    copy = shutil.copy(recording, tmp_path / "копия 文件.flac")
+    copy = tmp_path / "копия 文件.flac"
+    shutil.copy(recording, copy)
     os.utime(recording, (1, 1))
     with open_cache(path) as cache:
         assert cache.find(utterance(copy)) == examined

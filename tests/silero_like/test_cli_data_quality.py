@@ -128,13 +128,13 @@ def test_bad_rows_and_audio_are_named_and_the_rest_is_counted(corpus: Path, tmp_
     (corpus.parent / "en1.flac").write_bytes(b"no sound")
     with corpus.open("a") as file:
         file.write("\n{}\n")
-    for html in ([], ["--html", tmp_path / "page.html"]):
-        result = run("report" if html else "stats", corpus, *html)
+    page = tmp_path / "page.html"
+    for result in (run("stats", corpus), run("report", corpus, "--html", page)):
         assert result.exit_code == 1
         assert f"Error: {corpus}:8: audio_filepath is missing" in result.stderr
         assert f"Error: {corpus}:2: {corpus.parent / 'en1.flac'}: not audio" in result.stderr
         assert result.stderr.endswith("2 of 7 rows failed\n")
-    assert (tmp_path / "page.html").is_file()
+    assert page.is_file()
     assert run("stats", corpus).stdout.splitlines()[1].split()[:2] == ["en", "1"]
 
 
@@ -270,6 +270,15 @@ def test_limits_and_how_much_is_shown(corpus: Path) -> None:
     }.items():
         result = run("check", corpus, "--limit", setting)
         assert result.exit_code == 2 and expected in result.stderr
+
+
+def test_a_manifest_without_rows(corpus: Path) -> None:
+    corpus.write_text("\n")
+    assert run("stats", corpus).stdout.splitlines()[0].startswith("domain")
+    assert run("check", corpus).stdout == "0 of 0 rows with a finding, 0 findings\n"
+    page = corpus.with_suffix(".html")
+    assert run("report", corpus, "--html", page).exit_code == 0
+    assert "All 0 utterances." in page.read_text()
 
 
 def test_a_file_that_is_no_cache(corpus: Path) -> None:
