@@ -13,14 +13,17 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from data.examine import BEYOND_S, ROUNDING_S, Sample, fingerprint_of
-from data.measures import fingerprint_depth, fingerprint_distance
+from data.examine import BEYOND_S, ROUNDING_S, Examined, Sample, fingerprint_of, read_waveform
+from data.manifest import Utterance
+from data.measures import Waveform, correlate, fingerprint_distance
 from silero_like.errors import ConfigError
 
-ALIKE_DB = 1.0
-"""Fingerprints this near are of one recording: copies coded anew measured at most 0.98 dB, other takes 1.4 and more."""
-MIN_DEPTH_DB = 2.0
-"""Sound that moves less in time is too steady to be told from other sound."""
+Reader = Callable[[Utterance], Waveform]
+
+ALIKE_DB = 2.0
+"""Fingerprints this near may be of one recording, and are compared sample by sample."""
+SAME_CORRELATION = 0.8
+"""Copies coded anew correlated by 0.93 and more (Opus at 8 kbit/s: 0.71), other takes of the same words below 0.7."""
 
 KINDS = {
     "row": "the manifest's line cannot be used",
@@ -96,13 +99,18 @@ class Finding:
     """The row that it repeats, ``path:line``."""
 
 
-def check(samples: Sequence[Sample], against: Sequence[Sample], limits: Limits) -> list[Finding]:
-    """Check rows, and look for leaks to those of `against`; in the order of `KINDS`, each in the order of the rows."""
+def check(
+    samples: Sequence[Sample], against: Sequence[Sample], limits: Limits, read: Reader = read_waveform
+) -> list[Finding]:
+    """Check rows, and look for leaks to those of `against`; in the order of `KINDS`, each in the order of the rows.
+
+    Recordings that may be copies of each other are decoded once more, by `read`.
+    """
     uses: dict[object, int] = defaultdict(int)
     for sample in samples:
         uses[sample.utterance.audio_path] += 1
     singles = (finding for sample in samples for finding in _alone(sample, uses, limits))
-    found = [*singles, *_repeats(samples, limits), *_leaks(samples, against, limits)]
+    found = [*singles, *_repeats(samples, limits, read), *_leaks(samples, against, limits, read)]
     order = {kind: place for place, kind in enumerate(KINDS)}
     return sorted(found, key=lambda finding: order[finding.kind])
 
@@ -132,9 +140,9 @@ def _rate(sample: Sample) -> str:
     return f"{sample.chars_per_s:.1f} characters a second: {_short(sample.utterance.text)} in {sample.duration_s:.2f} s"
 
 
-def _repeats(samples: Sequence[Sample], limits: Limits) -> Iterator[Finding]:
+def _repeats(samples: Sequence[Sample], limits: Limits, read: Reader) -> Iterator[Finding]:
     """Yield rows whose audio, or whose speaker and sentence, an earlier one has."""
-    known = _Recordings(limits)
+    known = _Recordings(limits, read)
     spoken: dict[tuple[str, str], Sample] = {}
     for sample in samples:
         if match := known.find(sample):
@@ -146,9 +154,9 @@ def _repeats(samples: Sequence[Sample], limits: Limits) -> Iterator[Finding]:
         known.add(sample)
 
 
-def _leaks(samples: Sequence[Sample], against: Sequence[Sample], limits: Limits) -> Iterator[Finding]:
+def _leaks(samples: Sequence[Sample], against: Sequence[Sample], limits: Limits, read: Reader) -> Iterator[Finding]:
     """Yield rows whose audio, speaker or sentence is among others."""
-    known = _Recordings(limits)
+    known = _Recordings(limits, read)
     for sample in against:
         known.add(sample)
     speakers = _by(against, lambda sample: sample.utterance.speaker)
@@ -165,8 +173,8 @@ def _leaks(samples: Sequence[Sample], against: Sequence[Sample], limits: Limits)
 class _Recordings:
     """Recordings by their samples and, where the text is the same, by their sound."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, read: Reader) -> None:
+        self._limits, self._read = limits, read
         self._hashes: dict[str, Sample] = {}
         self._takes: dict[tuple[str, int], list[Sample]] = defaultdict(list)
 
@@ -182,16 +190,23 @@ class _Recordings:
         if first := self._hashes.get(sample.examined.sha256):
             same = "" if first.text == sample.text else f", but another text: {_short(sample.text)}"
             return f"the same samples{same}", first
+        take = self._nearest(sample, sample.examined)
+        if take is None or self._limits.silent(sample):
+            return None
+        correlation = correlate(self._read(sample.utterance), self._read(take.utterance))
+        return (f"a copy coded anew, correlation {correlation:.2f}", take) if correlation > SAME_CORRELATION else None
+
+    def _nearest(self, sample: Sample, examined: Examined) -> Sample | None:
+        """Return the recording of the same text and length that sounds most like a row's, if it may be a copy."""
         slot = _slot(sample)
         near = [take for place in (slot - 1, slot, slot + 1) for take in self._takes.get((sample.text, place), ())]
         near = [take for take in near if abs(take.duration_s - sample.duration_s) <= ROUNDING_S]
-        own = fingerprint_of(sample.examined)
-        if not near or self._limits.silent(sample) or fingerprint_depth(own) < MIN_DEPTH_DB:
+        if not near:
             return None
         others = np.stack([fingerprint_of(take.examined) for take in near if take.examined])
-        distances = fingerprint_distance(own, others)
+        distances = fingerprint_distance(fingerprint_of(examined), others)
         best = int(distances.argmin())
-        return (f"sounds alike, {distances[best]:.1f} dB apart", near[best]) if distances[best] < ALIKE_DB else None
+        return near[best] if distances[best] < ALIKE_DB else None
 
 
 def _slot(sample: Sample) -> int:

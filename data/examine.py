@@ -99,6 +99,27 @@ def examine(utterance: Utterance) -> Examined:
     Raises:
         SileroLikeError: the audio cannot be read, or there is none from the offset on.
     """
+    waveform, found_s = _read(utterance)
+    return Examined(
+        measures=measure(waveform, SAMPLE_RATE),
+        found_s=found_s,
+        sha256=_hash_samples(waveform),
+        fingerprint=fingerprint(waveform, SAMPLE_RATE).tobytes().hex(),
+    )
+
+
+def read_waveform(utterance: Utterance) -> Waveform:
+    """Decode an utterance, float32 `(N,)`, N at least 1, at 16 kHz; errors are those of `examine`."""
+    return _read(utterance)[0]
+
+
+def fingerprint_of(examined: Examined) -> npt.NDArray[np.int8]:
+    """Return the fingerprint as int8 `(64,)`."""
+    return np.frombuffer(bytes.fromhex(examined.fingerprint), np.int8)
+
+
+def _read(utterance: Utterance) -> tuple[Waveform, float]:
+    """Return an utterance's samples, and the seconds there are from its offset on."""
     wanted_s = utterance.duration_s + BEYOND_S
     waveform = load_audio(utterance.audio_path, offset_s=utterance.offset_s, duration_s=wanted_s)
     if not len(waveform):
@@ -109,17 +130,7 @@ def examine(utterance: Utterance) -> Examined:
     found_s = len(waveform) / SAMPLE_RATE
     if found_s > utterance.duration_s + ROUNDING_S:
         waveform = waveform[: max(1, round(utterance.duration_s * SAMPLE_RATE))]
-    return Examined(
-        measures=measure(waveform, SAMPLE_RATE),
-        found_s=found_s,
-        sha256=_hash_samples(waveform),
-        fingerprint=fingerprint(waveform, SAMPLE_RATE).tobytes().hex(),
-    )
-
-
-def fingerprint_of(examined: Examined) -> npt.NDArray[np.int8]:
-    """Return the fingerprint as int8 `(64,)`."""
-    return np.frombuffer(bytes.fromhex(examined.fingerprint), np.int8)
+    return waveform, found_s
 
 
 def _hash_samples(waveform: Waveform) -> str:

@@ -134,8 +134,8 @@ def find_silence(levels: Array) -> float:
 def fingerprint(waveform: Waveform, sample_rate: int) -> npt.NDArray[np.int8]:
     """Return the course of the energy in four bands, int8 `(64,)` in half decibels about its mean.
 
-    It survives coding with losses, another level and a telephone's band; not another cut, speed or added noise. See
-    `fingerprint_distance`.
+    It survives coding with losses, another level and a telephone's band; not another cut, speed or added noise. It
+    finds what may be a copy; `correlate` tells whether it is.
     """
     power = power_spectrogram(waveform, sample_rate)
     edges = [round(hz * N_FFT / sample_rate) for hz in FINGERPRINT_EDGES_HZ]
@@ -154,10 +154,15 @@ def fingerprint_distance(one: npt.NDArray[np.int8], others: npt.NDArray[np.int8]
     return distances
 
 
-def fingerprint_depth(one: npt.NDArray[np.int8]) -> float:
-    """Return how far the energy of a fingerprint `(64,)` moves in time, in dB: steady sounds are all alike."""
-    bands = one.reshape(FINGERPRINT_SLICES, -1).astype(np.float64)
-    return float(np.abs(bands - bands.mean(axis=0)).mean() * FINGERPRINT_STEP_DB)
+def correlate(one: Waveform, other: Waveform) -> float:
+    """Return the largest normalised cross-correlation of two waveforms `(N,)`, `(M,)` over all shifts, in [0, 1].
+
+    1 for a copy, at any level and shift; two recordings of the same words lie far below.
+    """
+    n_fft = 1 << (len(one) + len(other) - 1).bit_length()
+    product = np.fft.rfft(one - one.mean(), n_fft) * np.conj(np.fft.rfft(other - other.mean(), n_fft))
+    energy = len(one) * float(one.var()) * len(other) * float(other.var())
+    return float(np.abs(np.fft.irfft(product, n_fft)).max() / max(np.sqrt(energy), 1e-12))
 
 
 def _frames(waveform: Waveform, sample_rate: int) -> Array:
