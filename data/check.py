@@ -22,8 +22,8 @@ Reader = Callable[[Utterance], Waveform]
 
 ALIKE_DB = 2.0
 """Fingerprints this near may be of one recording, and are compared sample by sample."""
-SAME_CORRELATION = 0.8
-"""Copies coded anew correlated by 0.93 and more (Opus at 8 kbit/s: 0.71), other takes of the same words below 0.7."""
+SAME_CORRELATION = 0.9
+"""Copies coded anew correlated by 0.93 and more (Opus at 8 kbit/s by 0.71), other takes of a digit by up to 0.85."""
 
 KINDS = {
     "row": "the manifest's line cannot be used",

@@ -83,9 +83,9 @@ def choose_rows(
 
 def render_explorer(corpus: Corpus, shown: Sequence[Shown]) -> str:
     """Render the page."""
-    kinds: dict[str, list[str]] = defaultdict(list)
+    found: dict[str, list[Finding]] = defaultdict(list)
     for finding in corpus.findings:
-        kinds[finding.where].append(finding.kind)
+        found[finding.where].append(finding)
     n_all = len(corpus.samples)
     chosen = f"All {n_all} utterances."
     if len(shown) < n_all:
@@ -101,7 +101,7 @@ def render_explorer(corpus: Corpus, shown: Sequence[Shown]) -> str:
         + escape(json.dumps(dict(corpus.provenance), indent=1, ensure_ascii=False))
         + "</pre></div>",
     }
-    data = {"measures": _histograms(corpus.samples), "rows": [_row(row, kinds[row.sample.where]) for row in shown]}
+    data = {"measures": _histograms(corpus.samples), "rows": [_row(row, found[row.sample.where]) for row in shown]}
     return fill_page(TEMPLATE_PATH.read_text(encoding="utf-8"), parts, data)
 
 
@@ -166,7 +166,7 @@ def _counts(values: np.typing.NDArray[np.float64], edges: np.typing.NDArray[np.f
     return {"counts": counts.tolist(), "median": float(np.median(values)) if len(values) else None}
 
 
-def _row(shown: Shown, kinds: Sequence[str]) -> dict[str, object]:
+def _row(shown: Shown, findings: Sequence[Finding]) -> dict[str, object]:
     """Return what the page's table knows of an utterance."""
     sample = shown.sample
     values = measured(sample) if sample.examined else None
@@ -175,8 +175,13 @@ def _row(shown: Shown, kinds: Sequence[str]) -> dict[str, object]:
         "domain": sample.utterance.domain,
         "speaker": sample.utterance.speaker,
         "text": sample.utterance.text,
-        "kinds": list(dict.fromkeys(kinds)),
+        "found": [[finding.kind, _detail(finding)] for finding in findings],
         "values": [round(values[name] * about.factor, 3) for name, about in MEASURES.items()] if values else None,
         "image": shown.image,
         "audio": shown.audio,
     }
+
+
+def _detail(finding: Finding) -> str:
+    """Return what was found, and the row that is repeated without its folder."""
+    return f"{finding.detail} = {Path(finding.other).name}" if finding.other else finding.detail

@@ -23,7 +23,7 @@ from data.measures import Measures
 from data.pack_files import hash_file
 from silero_like.errors import ConfigError, SileroLikeError
 
-COMMIT_S = 2.0
+WRITE_S = 2.0
 """At most this much work is lost when the process is killed."""
 
 SCHEMA = """
@@ -53,7 +53,9 @@ class MeasureCache:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        self._committed = time.monotonic()
+        self._written = time.monotonic()
+        self._files: list[tuple[object, ...]] = []
+        self._examined: list[tuple[object, ...]] = []
 
     def find(self, utterance: Utterance) -> Examined | None:
         """Return what is known of an utterance; a file that is new under this name is hashed if it may be known."""
@@ -71,14 +73,21 @@ class MeasureCache:
         return _decoded(row[0]) if row else None
 
     def add(self, utterance: Utterance, state: FileState, sha256: str, examined: Examined) -> None:
-        """Keep what was found; on disk within `COMMIT_S`."""
+        """Keep what was found; on disk within `WRITE_S`."""
         value = json.dumps(dataclasses.asdict(examined), separators=(",", ":"))
-        self._remember(state, sha256)
-        key = (sha256, utterance.offset_s, utterance.duration_s)
-        self._database.execute("INSERT OR REPLACE INTO examined VALUES (?, ?, ?, ?, ?)", (*key, VERSION, value))
-        if time.monotonic() - self._committed > COMMIT_S:
-            self._database.commit()
-            self._committed = time.monotonic()
+        self._files.append((*dataclasses.astuple(state), sha256))
+        self._examined.append((sha256, utterance.offset_s, utterance.duration_s, VERSION, value))
+        if time.monotonic() - self._written > WRITE_S:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was added in one short transaction, so that other processes wait for moments only."""
+        with self._database:
+            self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", self._files)
+            self._database.executemany("INSERT OR REPLACE INTO examined VALUES (?, ?, ?, ?, ?)", self._examined)
+        self._files.clear()
+        self._examined.clear()
+        self._written = time.monotonic()
 
     def _hash(self, state: FileState) -> str:
         """Return a file's hash as remembered; "" when it cannot be a known one."""
@@ -90,12 +99,8 @@ class MeasureCache:
         if not self._database.execute("SELECT 1 FROM files WHERE size = ?", (state.size,)).fetchone():
             return ""
         sha256 = hash_state(state)
-        self._remember(state, sha256)
+        self._files.append((*dataclasses.astuple(state), sha256))
         return sha256
-
-    def _remember(self, state: FileState, sha256: str) -> None:
-        row = (*dataclasses.astuple(state), sha256)
-        self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", row)
 
 
 @contextmanager
@@ -110,10 +115,11 @@ def open_cache(path: Path) -> Iterator[MeasureCache]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=60)) as database:
             database.executescript(SCHEMA)
+            cache = MeasureCache(database)
             try:
-                yield MeasureCache(database)
+                yield cache
             finally:
-                database.commit()
+                cache.write()
     except sqlite3.OperationalError as error:
         raise CacheError(f"{path}: {error}: name another file with --cache, or free some space") from error
     except sqlite3.DatabaseError as error:

@@ -113,8 +113,8 @@ def test_a_copy_coded_anew_is_known_by_its_sound_where_the_text_is_the_same() ->
         findings = check([first, row], (), DEFAULTS, lambda utterance: audio[int(utterance.audio_path.stem)])
         return [(finding.where, finding.other) for finding in findings]
 
-    assert heard(copy, 0.7) == [("a.jsonl:2", "a.jsonl:1")]
-    assert heard(copy, 0.3) == []
+    assert heard(copy, 0.8) == [("a.jsonl:2", "a.jsonl:1")]
+    assert heard(copy, 0.6) == []
     assert heard(sample(2, "no", fingerprint=near)) == []
     assert heard(sample(2, "yes", fingerprint=near, duration_s=3.2)) == []
     assert heard(sample(2, "yes", fingerprint=fingerprint_of(5))) == []

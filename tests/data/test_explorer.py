@@ -92,7 +92,7 @@ def test_fewer_rows_and_recordings_inside(corpus: Path, tmp_path: Path) -> None:
     assert len(data["rows"]) == 10
     assert "10 of 80 utterances" in path.read_text(encoding="utf-8")
     assert all(str(row["audio"]).startswith("data:audio/ogg;base64,") for row in data["rows"])
-    assert sum(map(len, data["rows"][0]["kinds"])) > 0  # type: ignore[call-overload]
+    assert sum(map(len, data["rows"][0]["found"])) > 0  # type: ignore[call-overload]
 
 
 def test_the_extremes_and_the_findings_are_among_the_rows() -> None:

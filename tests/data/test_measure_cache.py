@@ -66,6 +66,24 @@ def test_a_file_whose_bytes_changed_is_not(recording: Path, tmp_path: Path) -> N
         assert cache.find(utterance(recording)) is None
 
 
+def test_what_was_added_is_on_disk_soon_and_others_may_write(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a process that is killed loses little, and two may share a cache."""
+    path, row = tmp_path / "cache.sqlite", utterance(recording)
+    state, examined = stat_file(recording), examine(row)
+    monkeypatch.setattr("data.measure_cache.WRITE_S", -1.0)
+    with open_cache(path) as one, open_cache(path) as other:
+        one.add(row, state, hash_state(state), examined)
+        assert other.find(row) == examined
+        other.add(utterance(recording, 2.0), state, hash_state(state), examined)
+        monkeypatch.setattr("data.measure_cache.WRITE_S", 60.0)
+        one.add(utterance(recording, 3.0), state, hash_state(state), examined)
+        assert other.find(utterance(recording, 3.0)) is None
+    with open_cache(path) as again:
+        assert again.find(utterance(recording, 2.0)) == again.find(utterance(recording, 3.0)) == examined
+
+
 def test_other_files_are_no_caches(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("nothing of the kind " * 100)

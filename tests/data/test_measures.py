@@ -138,7 +138,7 @@ def test_the_shortest_recordings_are_measured(n_samples: int) -> None:
 
 @pytest.mark.parametrize(("format", "subtype"), [("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS")])
 def test_a_fingerprint_survives_a_codec_and_another_level(format: str, subtype: str) -> None:
-    """Far below the 2 dB and above the 0.8 that `data.check` asks for, while another recording lies far beyond them."""
+    """Far below the 2 dB and above the 0.9 that `data.check` asks for, while another recording lies far beyond them."""
     waveform, other = (load_audio(SAMPLES / name, duration_s=4.0) for name in ("audiobook.opus", "commonvoice.opus"))
     copy = coded(np.float32(0.5) * waveform, format, subtype)[: len(waveform)]
     prints = np.stack([fingerprint(copy, RATE), fingerprint(other, RATE)])

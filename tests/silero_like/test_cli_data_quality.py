@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +153,20 @@ def test_a_recording_that_kills_its_process_fails_alone(corpus: Path, monkeypatc
     assert result.exit_code == 1
     assert f"Error: {corpus}:4: {corpus.parent / 'ru1.flac'}: its process was ended by SIGKILL" in result.stderr
     assert "1 of 6 rows failed" in result.stderr
+
+
+def test_progress_shows_on_a_terminal(corpus: Path) -> None:
+    master, terminal = pty.openpty()
+    command = [sys.executable, "-c", "from silero_like.cli import main; main()", "data", "stats", corpus]
+    with subprocess.Popen(command, stderr=terminal, stdout=subprocess.DEVNULL) as process:
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while data := os.read(master, 1024):
+                shown += data
+    os.close(master)
+    assert process.returncode == 0
+    assert b"examining" in shown and b"6/6" in shown
 
 
 def test_nothing_found(corpus: Path) -> None:
