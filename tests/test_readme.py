@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -20,7 +21,12 @@ NOT_RUN = {
     "python3 -m venv --without-pip .venv": "an installation: .ci/run runs both commands in a fresh clone",
     "silero-like lm build": "prints nothing; tests/silero_like/test_cli_lm.py runs it",
     "silero-like transcribe calls/": "needs its model and a list; tests/silero_like/test_decoding.py has them",
-    "silero-like data ": "no corpus here; tests/silero_like/test_cli_data_import.py and tests/data have some",
+    "silero-like data import": "no corpus here; tests/silero_like/test_cli_data_import.py and tests/data have some",
+    "silero-like data split": "no corpus here; tests/silero_like/test_cli_data_import.py and tests/data have some",
+    "silero-like data convert": "no corpus here; tests/silero_like/test_cli_data_import.py and tests/data have some",
+    "silero-like data download": "no corpus here; tests/silero_like/test_cli_data_import.py and tests/data have some",
+    "silero-like data report": "prints nothing; tests/data/test_explorer.py opens the page",
+    "silero-like data check dev.jsonl": "needs a corpus; tests/silero_like/test_cli_data_quality.py makes one",
     "silero-like train recipes/en-tiny.yaml": "takes an hour and a half; tests/train trains a smaller model",
     "silero-like forecast runs/en-tiny": "needs that run; tests/silero_like/test_cli_runs.py has made-up ones",
     "silero-like evaluate dev.jsonl --model runs/en-tiny/bundle": "needs that run",
@@ -64,7 +70,8 @@ def test_every_link_leads_somewhere() -> None:
 def test_command(line: str, folder: Path, bundled_model: Path) -> None:
     command = f"{shlex.quote(sys.executable)} -c 'from silero_like.cli import main; main()' "
     line = line.replace("silero-like ", command, 1)
-    process = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, check=False)
+    env = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+    process = subprocess.run(line, shell=True, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stdout + process.stderr
     assert process.stdout or any(folder.glob("transcripts*"))
 

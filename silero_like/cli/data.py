@@ -13,6 +13,9 @@ import click
 
 from silero_like.cli import data_convert, data_download, data_import
 from silero_like.cli.batch import Batch
+from silero_like.cli.data_check import check
+from silero_like.cli.data_report import report
+from silero_like.cli.data_stats import stats
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
@@ -32,6 +35,9 @@ def data() -> None:
       silero-like data import folder recordings/ train.jsonl --lang ru
       silero-like data split train.jsonl
       silero-like data pack corpus/*.train.jsonl packed/
+      silero-like data stats corpus/*.jsonl
+      silero-like data report corpus/*.jsonl --html corpus.html
+      silero-like data check dev.jsonl --against train.jsonl
     """
 
 
@@ -40,6 +46,9 @@ data.add_command(data_import.export)
 data.add_command(data_convert.convert)
 data.add_command(data_download.download)
 data.add_command(data_import.split)
+data.add_command(check)
+data.add_command(report)
+data.add_command(stats)
 
 
 @data.command()

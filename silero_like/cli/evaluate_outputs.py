@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import click
 
 from silero_like.cli.batch import Batch
+from silero_like.cli.players import as_address, link_to
 from silero_like.errors import AudioError
 from silero_like.writers import write_atomically
 
@@ -91,27 +88,16 @@ def _line(utterance: Utterance, score: Scored, row: Row, evaluation: Evaluation)
 def _page(study: Study, pairs: Pairs, path: Path, embed: bool) -> str:
     from silero_like.evaluation.report import render_report
 
-    sources = [_sound(utterance) if embed else _link(utterance, path) for utterance, _ in pairs]
+    sources = [_sound(utterance) if embed else link_to(utterance, path) for utterance, _ in pairs]
     return render_report(study, sources)
-
-
-def _link(utterance: Utterance, html_path: Path) -> str:
-    """Return where the recording lies, seen from the page."""
-    link = quote(os.path.relpath(utterance.audio_path, html_path.parent.resolve()))
-    end_s = utterance.offset_s + utterance.duration_s
-    return f"{link}#t={utterance.offset_s:g},{end_s:g}" if utterance.offset_s else link
 
 
 def _sound(utterance: Utterance) -> str:
     """Return the recording itself, as an address; "" where it cannot be read."""
-    import soundfile
-
-    from silero_like.audio import SAMPLE_RATE, load_audio
+    from silero_like.audio import load_audio
 
     try:
         waveform = load_audio(utterance.audio_path, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
     except AudioError:
         return ""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, waveform, SAMPLE_RATE, format="OGG", subtype="OPUS")
-    return "data:audio/ogg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return as_address(waveform)

@@ -49,8 +49,8 @@ def recognise(
 
     Where the recogniser fails on a good recording, that is told and counts as an empty transcript.
     """
+    from data.measures import estimate_bandwidth, estimate_snr, frame_levels
     from silero_like.audio import SAMPLE_RATE, load_audio
-    from silero_like.evaluation.difficulty import describe_sound
 
     core_s = 0.0
 
@@ -67,14 +67,13 @@ def recognise(
             batch.fail(f"{name_of(utterance)}: {describe(error)}; it counts as an empty transcript")
             recognised = Recognised("")
         core_s += core_seconds() - start_s
-        sound = describe_sound(waveform, SAMPLE_RATE)
         return _scored(
             utterance,
             recognised.text,
             recognised.confidence,
             recognised.word_confidences,
-            snr_db=sound.snr_db,
-            bandwidth_hz=sound.bandwidth_hz,
+            snr_db=estimate_snr(frame_levels(waveform, SAMPLE_RATE)),
+            bandwidth_hz=estimate_bandwidth(waveform, SAMPLE_RATE),
         )
 
     pairs = list(batch.run(utterances, work, name_of))

@@ -6,26 +6,10 @@ from math import fsum
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from silero_like.evaluation.scoring import Evaluation, Row
 
-FRAME_S = 0.025
-# Of frame energies: pauses lie below the first percentile, speech above the second.
-NOISE_PERCENTILE, SPEECH_PERCENTILE = 10, 90
-SILENCE_DB = -100.0
-# Speech falls by some 50 dB up to 8 kHz; what was recorded with a narrower band falls by much more at its edge.
-BANDWIDTH_RANGE_DB = 65.0
-N_FFT = 512
 NOISY_BELOW_DB = 20.0
-
-
-@dataclass(frozen=True)
-class Sound:
-    """What a waveform tells of its recording."""
-
-    snr_db: float
-    bandwidth_hz: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,23 +62,6 @@ class Gap:
             for group in (self.first, self.second)
         }
         return {**groups, "wer": self.wer, "cer": self.cer}
-
-
-def describe_sound(waveform: npt.NDArray[np.float32], sample_rate: int) -> Sound:
-    """Estimate signal-to-noise ratio and bandwidth of a waveform `(N,)` in [-1, 1].
-
-    The ratio is that of the loud frames' energy to the quiet ones': it takes pauses for noise. The bandwidth is the
-    highest frequency whose mean power lies within 65 dB of the strongest's.
-    """
-    size = max(1, int(FRAME_S * sample_rate))
-    frames = waveform[: len(waveform) // size * size].reshape(-1, size).astype(np.float64)
-    if not len(frames):
-        return Sound(0.0, 0.0)
-    energies = 10 * np.log10(np.maximum((frames**2).mean(axis=1), 10 ** (SILENCE_DB / 10)))
-    noise, speech = np.percentile(energies, [NOISE_PERCENTILE, SPEECH_PERCENTILE])
-    power = (np.abs(np.fft.rfft(frames * np.hanning(size), N_FFT)) ** 2).mean(axis=0)
-    loud = np.flatnonzero(power >= max(power.max(), 1e-20) * 10 ** (-BANDWIDTH_RANGE_DB / 10))
-    return Sound(float(speech - noise), float(loud[-1] * sample_rate / N_FFT) if len(loud) else 0.0)
 
 
 def describe_domain(rows: Sequence[Row], known_words: Collection[str] | None) -> Difficulty:

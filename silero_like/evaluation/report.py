@@ -1,13 +1,13 @@
 """The report: one HTML page that needs no server, no network and no other file."""
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from silero_like.evaluation.breakdown import Breakdown, align_words
 from silero_like.evaluation.difficulty import Difficulty
+from silero_like.evaluation.page import fill_page, table, tile
 from silero_like.evaluation.scoring import Row, Score
 from silero_like.evaluation.study import Study
 
@@ -31,10 +31,8 @@ def render_report(study: Study, sources: Sequence[str]) -> str:
         "title": escape(f"{study.evaluation.model}: error rates"),
         "body": "\n".join([_head(study), _domains(study), _gaps(study), _errors(study.breakdown)]),
         "provenance": _provenance(study),
-        "data": json.dumps(rows, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
     }
-    template = TEMPLATE_PATH.read_text(encoding="utf-8")
-    return re.sub(rf"\$({'|'.join(parts)})\b", lambda found: parts[found[1]], template)
+    return fill_page(TEMPLATE_PATH.read_text(encoding="utf-8"), parts, rows)
 
 
 def _utterance(row: Row, source: str) -> dict[str, object]:
@@ -80,14 +78,9 @@ def _head(study: Study) -> str:
     ]
     about = f"decoder {evaluation.decoder}, text normaliser {evaluation.normalizer}"
     size = f"{evaluation.micro.utterances} utterances, {evaluation.micro.audio_s / 60:.0f} minutes"
-    shown = "".join(_tile(*tile) for tile in tiles)
+    shown = "".join(tile(*parts) for parts in tiles)
     about = f'<p class="quiet">{escape(about)}; {size}</p>'
     return f'<h1>{escape(evaluation.model)}</h1>\n{about}\n<div class="tiles">{shown}</div>'
-
-
-def _tile(title: str, value: str, remark: str) -> str:
-    parts = (f'<span class="quiet">{title}</span>', f"<b>{value}</b>", f'<span class="quiet">{remark}</span>')
-    return f'<div class="card tile">{"".join(parts)}</div>'
 
 
 def _domains(study: Study) -> str:
@@ -107,9 +100,9 @@ def _domains(study: Study) -> str:
             "<h2>Word error rate by domain</h2>",
             f'<div class="card bars">{bars}</div>',
             f'<p class="quiet">The full width is {100 * top:.0f} %; whiskers are 95 % bootstrap intervals.{remark}</p>',
-            _table(DOMAIN_TITLES, [*cells, _domain_cells("all", study.evaluation.micro)]),
+            table(DOMAIN_TITLES, [*cells, _domain_cells("all", study.evaluation.micro)]),
             "<h2>How hard the domains are</h2>",
-            _table(DIFFICULTY_TITLES, [_difficulty_cells(*item) for item in study.difficulty.items()]),
+            table(DIFFICULTY_TITLES, [_difficulty_cells(*item) for item in study.difficulty.items()]),
         ]
     )
 
@@ -170,7 +163,7 @@ def _errors(breakdown: Breakdown) -> str:
             f"<span>{part.low:.2f} to {part.high:.2f}</span>{_bar(part.wer, top)}{_figure(part.wer)}" for part in bins
         )
         factors.append(f'<div class="card"><h3>WER by {escape(name)}</h3><div class="bars">{bars}</div></div>')
-    keywords = _table(
+    keywords = table(
         ("keyword", "said", "recognised", "recall", "precision", "F1"),
         [
             (k.phrase, str(k.n_said), str(k.n_recognised), _percent(k.recall), _percent(k.precision), _percent(k.f1))
@@ -202,18 +195,6 @@ def _bar(rate: float | None, top: float, interval: tuple[float, float] | None = 
         low, high = (100 * min(1.0, limit / top) for limit in interval)
         bar += f'<span class="whisker" style="left:{low:.2f}%;width:{high - low:.2f}%"></span>'
     return f'<span class="track">{bar}</span>'
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Render a table whose first column is text and whose others are numbers."""
-    head, *body = ("".join(_cells(row, tag)) for tag, row in [("th", titles), *(("td", row) for row in rows)])
-    lines = "".join(f"<tr>{line}</tr>" for line in body)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
-
-
-def _cells(row: Sequence[str], tag: str) -> Iterator[str]:
-    for number, cell in enumerate(row):
-        yield f"<{tag}{' class=number' if number else ''}>{escape(cell)}</{tag}>"
 
 
 def _list(items: Iterable[tuple[str, str]]) -> str:

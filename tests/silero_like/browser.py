@@ -24,6 +24,27 @@ QUIET = (
     "dev-shm-usage",
 )
 
+CONTRASTS = """
+const numbers = colour => colour.match(/[0-9.]+/g).map(Number);
+const light = colour => numbers(colour).slice(0, 3).map(c => c / 255)
+  .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+const behind = element => {
+  for (let e = element; e; e = e.parentElement) {
+    const colour = getComputedStyle(e).backgroundColor;
+    if ((numbers(colour)[3] ?? 1) > 0) return colour;
+  }
+};
+const result = {};
+const selectors = "SELECTORS".split("|");
+for (const selector of selectors) {
+  const element = document.querySelector(selector);
+  const [a, b] = [light(getComputedStyle(element).color), light(behind(element))].sort((x, y) => y - x);
+  result[selector] = (a + 0.05) / (b + 0.05);
+}
+return result;
+"""
+
 
 class Browser:
     """One window."""
@@ -41,6 +62,11 @@ class Browser:
     def run(self, script: str) -> Any:
         """Run the body of a JavaScript function in the page; return what it returns."""
         return self._call("/execute/sync", {"script": script, "args": []})
+
+    def contrasts(self, selectors: str) -> dict[str, float]:
+        """Return how far the text of each selector's first element stands out, by WCAG's formula; "|" parts them."""
+        contrasts: dict[str, float] = self.run(CONTRASTS.replace("SELECTORS", selectors))
+        return contrasts
 
     def look(self, *, width: int, height: int, scheme: str) -> None:
         """Take the size of a screen and the light or dark scheme."""

@@ -1,9 +1,7 @@
-"""What went wrong and why: alignments, confusions, bins, keywords, the sound, the gap; worked by hand."""
+"""What went wrong and why: alignments, confusions, bins, keywords, the gap; worked by hand."""
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +13,7 @@ from silero_like.evaluation.breakdown import (
     find_keywords,
     format_breakdown,
 )
-from silero_like.evaluation.difficulty import describe_domain, describe_sound, find_gap
+from silero_like.evaluation.difficulty import describe_domain, find_gap
 from silero_like.evaluation.edits import align, edit_counts
 from silero_like.evaluation.scoring import Evaluation, Scored, evaluate
 
@@ -93,29 +91,6 @@ def test_keywords_by_hand() -> None:
     assert (never.recall, never.precision, never.f1) == (None, None, None)
     text = format_breakdown(break_down(rows, keywords=[("new", "york")]))
     assert text.splitlines()[-1].split() == ["all", "2", "2", "0.500", "0.500", "0.500"]
-
-
-@pytest.mark.parametrize("snr_db", [10.0, 30.0])
-def test_snr_and_bandwidth_of_a_made_up_recording(snr_db: float) -> None:
-    """Noise bursts in a band below 4 kHz, half the time, in white noise that is `snr_db` weaker."""
-    generator = np.random.default_rng(0)
-    spectrum = np.fft.rfft(generator.standard_normal(64000))
-    spectrum[len(spectrum) // 2 :] = 0
-    speech = np.fft.irfft(spectrum)
-    speech *= 0.1 / speech.std() * (np.arange(64000) // 8000 % 2)
-    narrow = describe_sound(speech.astype(np.float32), 16000)
-    # 300 Hz: the window's leakage falls below -65 dB after some eight bins of 31 Hz.
-    assert narrow.bandwidth_hz == pytest.approx(4000, abs=300)
-    noise = 0.1 * 10 ** (-snr_db / 20) * generator.standard_normal(64000)
-    noisy = describe_sound((speech + noise).astype(np.float32), 16000)
-    # 3 dB: the 90th and 10th percentiles of frame energies lie above and below their means.
-    assert noisy.snr_db == pytest.approx(snr_db, abs=3)
-    assert noisy.bandwidth_hz == pytest.approx(8000, abs=100)
-
-
-def test_no_sound_is_no_error() -> None:
-    assert describe_sound(np.zeros(3, np.float32), 16000).snr_db == 0
-    assert describe_sound(np.zeros(16000, np.float32), 16000).snr_db == 0
 
 
 def test_a_domain_is_described_by_its_words_and_speakers() -> None:
