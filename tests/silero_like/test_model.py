@@ -233,7 +233,7 @@ def test_presets_have_the_stated_sizes_and_differ_only_in_width_and_depth() -> N
 
 def test_multiply_adds_of_a_convolution_only_model_by_hand() -> None:
     config = ModelConfig(n_labels=5, width=16, n_conv_blocks=1, n_attention_blocks=0, n_heads=1, se_every=0)
-    frontend = 100 * (400 * 514 + 257 * 80)
+    frontend = 100 * (200 * 514 + 257 * 80)
     stem = 25 * (80 * 8 * 16 + 9 * 16 + 2 * 16 * 32) + 12.5 * 16 * 4 * 16
     block = 12.5 * (11 * 16 + 2 * 16 * 64)
     expected = frontend + stem + block + 12.5 * 16 * 5
