@@ -86,6 +86,8 @@ def export(
             f"{checkpoint} is a folder: name a checkpoint, best.safetensors; or, for a bundle in another layout, "
             "add --layout sherpa-onnx and leave out --quantize, --half-weights and --dev"
         )
+    if checkpoint.resolve() == out_dir.resolve():
+        raise click.UsageError(f"{out_dir} is what is to be read: name another folder to write")
     try:
         from silero_like.export import check_target, place_bundle
         from silero_like.sherpa import write_sherpa

@@ -72,11 +72,11 @@ class LogMel(nn.Module):
     def log_mel(self, waveform: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return the log-mel spectrogram `(B, T, F)` before normalisation; T = 8 * ((N + 1359) // 1280)."""
         before, after = _halves(waveform)
-        # One flat product, squared in place: as three-dimensional tensors the weights would be copied for every row.
+        # Flat: with three axes torch would copy the weights for every row. x * x: a square is exported as a slow Pow.
         real = (after + before).to(dtype).view(-1, HALF) @ self.cosine.to(dtype)
         imaginary = (after - before).to(dtype).view(-1, HALF) @ self.sine.to(dtype)
-        mel = real.square_().add_(imaginary.square_()) @ self.mel.to(dtype)
-        return mel.float().clamp_(min=LOG_FLOOR).log_().view(*after.shape[:2], -1)
+        mel = real.mul_(real).add_(imaginary.mul_(imaginary)) @ self.mel.to(dtype)
+        return mel.float().view(*after.shape[:2], -1).clamp_(min=LOG_FLOOR).log_()
 
 
 def frame_mask(lengths: Tensor, n_frames: int) -> Tensor:

@@ -170,6 +170,8 @@ def test_a_checkpoint_in_a_folder_a_bundle_to_quantize_and_a_foreign_graph_are_r
         assert result.exit_code == 2 and "is a folder: name a checkpoint" in " ".join(result.output.split())
     result = CliRunner().invoke(main, ["export", str(stand_in.path), str(tmp_path / "out")])
     assert result.exit_code == 2
+    result = export(stand_in.path, stand_in.path)
+    assert result.exit_code == 2 and "name another folder" in " ".join(result.output.split())
     result = export(stand_in.path, tmp_path / "out")
     assert result.exit_code == 1 and "expected a graph with one logarithm" in result.output
     assert {path.name for path in tmp_path.iterdir()} == {stand_in.path.name}
