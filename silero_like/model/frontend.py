@@ -58,7 +58,7 @@ class LogMel(nn.Module):
         Returns:
             features float32 `(B, T, F)`, zero beyond each utterance, T a multiple of 8; lengths int64 `(B,)` in frames.
         """
-        features = (self.log_mel(waveform, torch.bfloat16 if bf16 else torch.float32) - self.mean) / self.std
+        features = (self.log_mel(waveform, torch.bfloat16 if bf16 else None) - self.mean) / self.std
         n_frames = torch.div(lengths + HOP_LENGTH // 2, HOP_LENGTH, rounding_mode="floor")
         return features * frame_mask(n_frames, features.shape[1]), n_frames
 
@@ -69,14 +69,18 @@ class LogMel(nn.Module):
         self.mean.copy_(frames.mean(0))
         self.std.copy_(frames.std(0).clamp(min=0.1))
 
-    def log_mel(self, waveform: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return the log-mel spectrogram `(B, T, F)` before normalisation; T = 8 * ((N + 1359) // 1280)."""
+    def log_mel(self, waveform: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Return the log-mel spectrogram `(B, T, F)` before normalisation; T = 8 * ((N + 1359) // 1280).
+
+        The products are computed in `dtype`, that of the waveform unless given.
+        """
+        dtype = dtype or waveform.dtype
         before, after = _halves(waveform)
         # Flat: with three axes torch would copy the weights for every row. x * x: a square is exported as a slow Pow.
         real = (after + before).to(dtype).view(-1, HALF) @ self.cosine.to(dtype)
         imaginary = (after - before).to(dtype).view(-1, HALF) @ self.sine.to(dtype)
-        mel = real.mul_(real).add_(imaginary.mul_(imaginary)) @ self.mel.to(dtype)
-        return mel.float().view(*after.shape[:2], -1).clamp_(min=LOG_FLOOR).log_()
+        mel = (real * real + imaginary * imaginary) @ self.mel.to(dtype)
+        return torch.log(torch.clamp(mel.to(waveform.dtype).view(*after.shape[:2], -1), min=LOG_FLOOR))
 
 
 def frame_mask(lengths: Tensor, n_frames: int) -> Tensor:
