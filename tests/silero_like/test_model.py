@@ -170,6 +170,12 @@ def test_window_sum_has_its_true_gradient(radius: int) -> None:
     torch.testing.assert_close(got, expected)
 
 
+@pytest.mark.parametrize("n_frames", [1, 13, 60])
+def test_without_gradient_the_window_sum_is_the_same(n_frames: int) -> None:
+    x = torch.randn(2, n_frames, 3)
+    torch.testing.assert_close(_differentiable_window_sum(x, 20), window_sum(x, 20))
+
+
 @pytest.mark.parametrize("n_blocks", [1, 2, 5])
 def test_neighbours_have_their_true_gradient(n_blocks: int) -> None:
     x = torch.randn(2, n_blocks, 4, 3, requires_grad=True)
