@@ -70,7 +70,7 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Linear(width // reduction, width)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        total = _differentiable_window_sum(x * mask, self.radius)
+        total = (_differentiable_window_sum if self.training else _pooled_sum)(x * mask, self.radius)
         mean = total / window_sum(mask.float(), self.radius).clamp(min=1)
         return x * torch.sigmoid(self.excite(torch.relu(self.squeeze(mean.to(x.dtype)))))
 
@@ -96,7 +96,7 @@ def window_sum(x: Tensor, radius: int) -> Tensor:
 
 def _differentiable_window_sum(x: Tensor, radius: int) -> Tensor:
     if not x.requires_grad:
-        return _pooled_sum(x, radius)
+        return window_sum(x, radius)
     return _WindowSum.apply(x, radius)  # type: ignore[no-any-return, no-untyped-call]
 
 
