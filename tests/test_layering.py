@@ -27,7 +27,14 @@ MAY_IMPORT = {
 NUMPY_ONLY = {"decode", "lm", "silero_like/evaluation"}
 """Take arrays and strings: no library beside NumPy (and kenlm, which scores n-grams)."""
 
-TORCH_ALLOWED = ("silero_like/model/", "silero_like/export.py", "silero_like/quantize.py", "train/", "data/augment.py")
+TORCH_ALLOWED = (
+    "silero_like/model/",
+    "silero_like/export.py",
+    "silero_like/quantize.py",
+    "silero_like/sherpa.py",
+    "train/",
+    "data/augment.py",
+)
 """torch, and onnx, which rewrites graphs, stop at log_probs: only these import them, and nothing that a deployed
 machine runs imports these."""
 

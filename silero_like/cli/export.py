@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
+from silero_like.cli.paths import INPUT_FILE, INPUT_PATH, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
     from silero_like.cli.export_parity import Parity
@@ -18,7 +18,7 @@ N_CALIBRATION = 12  # utterances of each manifest
 
 
 @click.command()
-@click.argument("checkpoint", type=INPUT_FILE)
+@click.argument("checkpoint", type=INPUT_PATH)
 @click.argument("out_dir", type=OUTPUT_FOLDER)
 @click.option("--half-weights", is_flag=True, help="Store weights as float16, for fine-tuning, too.")
 @click.option("--quantize", type=click.Choice(["int8"]), help="Make the linear layers int8: smaller and faster.")
@@ -39,6 +39,13 @@ N_CALIBRATION = 12  # utterances of each manifest
     help="Points of CER that int8 may cost in any domain.",
 )
 @click.option("--force", is_flag=True, help="Keep an int8 bundle that loses more.")
+@click.option(
+    "--layout",
+    type=click.Choice(["bundle", "sherpa-onnx"]),
+    default="bundle",
+    show_default=True,
+    help="What to write: a bundle, or the model for sherpa-onnx (docs/other-runtimes.md).",
+)
 @click.pass_context
 def export(
     context: click.Context,
@@ -50,17 +57,22 @@ def export(
     dev: tuple[Path, ...],
     tolerance: float,
     force: bool,
+    layout: str,
 ) -> None:
     """Turn CHECKPOINT into a bundle in OUT_DIR: ONNX graph, tokenizer, config, model card, checksums.
 
     The dev manifests of its recipe, where they can be read, are recognised greedily by torch, by the float graph and by
     the int8 graph; the table of sizes, speeds and error rates is printed and kept in the bundle as parity.json.
 
+    --layout sherpa-onnx writes the same model for sherpa-onnx's loader of NeMo CTC models, for phones and browsers:
+    model.onnx or model.int8.onnx, which take log-mel features, and tokens.txt. It takes the folder of a bundle, too.
+
     \b
     Examples:
       silero-like export runs/en-tiny/best.safetensors my-model
       silero-like export runs/en-tiny/best.safetensors my-model --quantize int8
       silero-like transcribe --model my-model speech.flac
+      silero-like export my-model for-phones --layout sherpa-onnx
     """
     from silero_like.errors import MissingExtraError
 
@@ -69,24 +81,65 @@ def export(
         raise click.UsageError(
             "--calibrate, --tolerance and --force are for --quantize int8: add it, or leave them out"
         )
+    if checkpoint.is_dir() and (layout == "bundle" or quantize or half_weights or dev):
+        raise click.UsageError(
+            f"{checkpoint} is a folder: name a checkpoint, best.safetensors; or, for a bundle in another layout, "
+            "add --layout sherpa-onnx and leave out --quantize, --half-weights and --dev"
+        )
+    if checkpoint.resolve() == out_dir.resolve():
+        raise click.UsageError(f"{out_dir} is what is to be read: name another folder to write")
     try:
-        from silero_like.export import check_target, export_bundle, place_bundle
-        from train.bundling import bundle_arguments
-        from train.checkpoint import read_checkpoint
+        from silero_like.export import check_target, place_bundle
+        from silero_like.sherpa import write_sherpa
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"export needs {error.name}: pip install 'silero_like[train]'") from error
     check_target(out_dir)
-    state = read_checkpoint(checkpoint)
     with tempfile.TemporaryDirectory(prefix=f".{out_dir.name}.", dir=out_dir.parent) as temporary:
-        folder = export_bundle(Path(temporary) / "float", **bundle_arguments(state), half_weights=half_weights)
-        parity = _compare(state, folder, dev or _manifests(state, "dev"))
-        if quantize:
-            speech = calibrate or _manifests(state, "train")
-            folder = _quantize(folder, Path(temporary) / "int8", speech, parity, tolerance, force=force)
-        _keep(parity, folder)
+        work = Path(temporary)
+        folder = checkpoint
+        if not checkpoint.is_dir():
+            folder = _bundle(
+                checkpoint,
+                work,
+                half_weights=half_weights,
+                quantize=quantize,
+                calibrate=calibrate,
+                dev=dev,
+                tolerance=tolerance,
+                force=force,
+            )
+        if layout == "sherpa-onnx":
+            write_sherpa(folder, work / layout)
+            folder = work / layout
         place_bundle(folder, out_dir)
     size_mb = sum(file.stat().st_size for file in out_dir.iterdir()) / 1e6
     click.echo(f"{out_dir}: {size_mb:.1f} MB", err=True)
+
+
+def _bundle(
+    checkpoint: Path,
+    work: Path,
+    *,
+    half_weights: bool,
+    quantize: str | None,
+    calibrate: tuple[Path, ...],
+    dev: tuple[Path, ...],
+    tolerance: float,
+    force: bool,
+) -> Path:
+    """Make a bundle, float or int8, in a folder of `work`, and return that."""
+    from silero_like.export import export_bundle
+    from train.bundling import bundle_arguments
+    from train.checkpoint import read_checkpoint
+
+    state = read_checkpoint(checkpoint)
+    folder = export_bundle(work / "float", **bundle_arguments(state), half_weights=half_weights)
+    parity = _compare(state, folder, dev or _manifests(state, "dev"))
+    if quantize:
+        speech = calibrate or _manifests(state, "train")
+        folder = _quantize(folder, work / "int8", speech, parity, tolerance, force=force)
+    _keep(parity, folder)
+    return folder
 
 
 def _manifests(state: Checkpoint, kind: str) -> tuple[Path, ...]:

@@ -26,6 +26,7 @@ class OutputPath(click.Path):
 
 INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 INPUT_TEXT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+INPUT_PATH = click.Path(exists=True, path_type=Path)
 INPUT_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 OUTPUT_FILE = OutputPath(dir_okay=False, path_type=Path)
 OUTPUT_FOLDER = OutputPath(file_okay=False, path_type=Path)

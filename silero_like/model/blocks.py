@@ -70,7 +70,7 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Linear(width // reduction, width)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        total = _differentiable_window_sum(x * mask, self.radius)
+        total = (_differentiable_window_sum if self.training else _pooled_sum)(x * mask, self.radius)
         mean = total / window_sum(mask.float(), self.radius).clamp(min=1)
         return x * torch.sigmoid(self.excite(torch.relu(self.squeeze(mean.to(x.dtype)))))
 
@@ -98,6 +98,14 @@ def _differentiable_window_sum(x: Tensor, radius: int) -> Tensor:
     if not x.requires_grad:
         return window_sum(x, radius)
     return _WindowSum.apply(x, radius)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _pooled_sum(x: Tensor, radius: int) -> Tensor:
+    """Return `window_sum` by pooling: one operation of an exported graph instead of twenty, which take longer there."""
+    length = 2 * radius + 1
+    rows = x.float().transpose(1, 2).unsqueeze(2)
+    mean = nn.functional.avg_pool2d(rows, (1, length), stride=1, padding=(0, radius))
+    return mean.squeeze(2).transpose(1, 2) * length
 
 
 class _WindowSum(torch.autograd.Function):

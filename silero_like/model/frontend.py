@@ -5,10 +5,11 @@ periodic Hann window every 10 ms, frame centres at (t + 0.5) x 10 ms, pre-emphas
 no dither, 512-point power spectrum, 80 Slaney-normalised mel bins from 0 to 8 kHz, natural logarithm. One difference:
 beyond the ends of a recording there are zeros here and a mirror image there, which touches the first and last frame.
 
-Pre-emphasis, window and DFT are linear, so they are one strided convolution whose kernel is their product.
+The window is symmetric around a frame's centre c, so the sum of the samples at c + m and c - m meets the cosine and
+their difference the sine: two matrix products, together half the size of the DFT. The window's first value is zero, so
+pre-emphasis inside a frame is pre-emphasis of the whole waveform.
 
-In bfloat16 (training) pre-emphasis comes first, in float32, and the DFT is a matrix product with the frames: rounding
-then lies about 90 dB below the strongest bin, and on a CPU it is three times as fast.
+In bfloat16 (training) the products alone are rounded, which lies about 90 dB below the strongest bin.
 """
 
 from __future__ import annotations
@@ -19,28 +20,29 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from silero_like.model.config import FRAME_SAMPLES, HOP_LENGTH, SAMPLE_RATE
+from silero_like.model.config import FRAME_SAMPLES, HOP_LENGTH, MAX_STRIDE, SAMPLE_RATE
 
 WINDOW_LENGTH = 400
 N_FFT = 512
 PRE_EMPHASIS = 0.97
 LOG_FLOOR = 2.0**-23  # float32 epsilon, the floor of kaldi-native-fbank
-LEFT_PAD = (WINDOW_LENGTH - HOP_LENGTH) // 2
+HALF = WINDOW_LENGTH // 2
 
 
 class LogMel(nn.Module):
     """Normalised log-mel features of a padded batch of waveforms."""
 
-    kernel: Tensor
-    dft: Tensor
+    cosine: Tensor
+    sine: Tensor
     mel: Tensor
     mean: Tensor
     std: Tensor
 
     def __init__(self, n_mels: int) -> None:
         super().__init__()
-        self.register_buffer("kernel", _dft_kernel(PRE_EMPHASIS), persistent=False)
-        self.register_buffer("dft", _dft_kernel(0.0)[:, 0].t().contiguous(), persistent=False)
+        cosine, sine = _half_dft()
+        self.register_buffer("cosine", cosine, persistent=False)
+        self.register_buffer("sine", sine, persistent=False)
         self.register_buffer("mel", _slaney_mel(n_mels), persistent=False)
         self.register_buffer("mean", torch.zeros(n_mels))
         self.register_buffer("std", torch.ones(n_mels))
@@ -56,7 +58,7 @@ class LogMel(nn.Module):
         Returns:
             features float32 `(B, T, F)`, zero beyond each utterance, T a multiple of 8; lengths int64 `(B,)` in frames.
         """
-        features = ((self._log_mel_bf16(waveform) if bf16 else self.log_mel(waveform)) - self.mean) / self.std
+        features = (self.log_mel(waveform, torch.bfloat16 if bf16 else None) - self.mean) / self.std
         n_frames = torch.div(lengths + HOP_LENGTH // 2, HOP_LENGTH, rounding_mode="floor")
         return features * frame_mask(n_frames, features.shape[1]), n_frames
 
@@ -67,28 +69,18 @@ class LogMel(nn.Module):
         self.mean.copy_(frames.mean(0))
         self.std.copy_(frames.std(0).clamp(min=0.1))
 
-    def log_mel(self, waveform: Tensor) -> Tensor:
-        """Return the log-mel spectrogram `(B, T, F)` before normalisation; T = 8 * ((N + 1359) // 1280)."""
-        right_pad, n_frames = _padding(waveform.shape[1])
-        padded = nn.functional.pad(waveform, (LEFT_PAD, right_pad))
-        spectrum = nn.functional.conv1d(padded[:, None], self.kernel, stride=HOP_LENGTH)
-        real, imaginary = spectrum[..., :n_frames].transpose(1, 2).chunk(2, dim=-1)
-        power = real.square() + imaginary.square()
-        return torch.log(torch.clamp(power @ self.mel, min=LOG_FLOOR))
+    def log_mel(self, waveform: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Return the log-mel spectrogram `(B, T, F)` before normalisation; T = 8 * ((N + 1359) // 1280).
 
-    def _log_mel_bf16(self, waveform: Tensor) -> Tensor:
-        n_rows, n_samples = waveform.shape
-        right_pad, n_frames = _padding(n_samples)
-        emphasized = waveform.new_zeros((n_rows, LEFT_PAD + n_samples + right_pad), dtype=torch.bfloat16)
-        emphasized[:, LEFT_PAD] = waveform[:, 0]
-        inside = emphasized[:, LEFT_PAD + 1 : LEFT_PAD + n_samples]
-        inside.copy_(torch.sub(waveform[:, 1:], waveform[:, :-1], alpha=PRE_EMPHASIS))
-        emphasized[:, LEFT_PAD + n_samples] = -PRE_EMPHASIS * waveform[:, -1]
-        frames = emphasized.unfold(1, WINDOW_LENGTH, HOP_LENGTH)[:, :n_frames]
-        # One flat product, squared in place: as three-dimensional tensors the weights would be copied for every row.
-        power = (frames.reshape(-1, WINDOW_LENGTH) @ self.dft.bfloat16()).square_()
-        mel = power @ self.mel.repeat(2, 1).bfloat16()  # real and imaginary parts add up in the product
-        return mel.float().clamp_(min=LOG_FLOOR).log_().view(n_rows, n_frames, -1)
+        The products are computed in `dtype`, that of the waveform unless given.
+        """
+        dtype = dtype or waveform.dtype
+        before, after = _halves(waveform)
+        # Flat: with three axes torch would copy the weights for every row. x * x: a square is exported as a slow Pow.
+        real = (after + before).to(dtype).view(-1, HALF) @ self.cosine.to(dtype)
+        imaginary = (after - before).to(dtype).view(-1, HALF) @ self.sine.to(dtype)
+        mel = (real * real + imaginary * imaginary) @ self.mel.to(dtype)
+        return torch.log(torch.clamp(mel.to(waveform.dtype).view(*after.shape[:2], -1), min=LOG_FLOOR))
 
 
 def frame_mask(lengths: Tensor, n_frames: int) -> Tensor:
@@ -96,23 +88,30 @@ def frame_mask(lengths: Tensor, n_frames: int) -> Tensor:
     return (torch.arange(n_frames, device=lengths.device)[None, :] < lengths[:, None]).unsqueeze(2).float()
 
 
-def _padding(n_samples: int) -> tuple[int, int]:
-    """Return samples to append before framing, and how many frames to keep: 8 * ((N + 1359) // 1280)."""
-    n_blocks = (n_samples + HOP_LENGTH // 2 + FRAME_SAMPLES - 1) // FRAME_SAMPLES
-    right_pad = WINDOW_LENGTH - HOP_LENGTH // 2 - LEFT_PAD + FRAME_SAMPLES - 1
-    return right_pad, n_blocks * (FRAME_SAMPLES // HOP_LENGTH)
+def _halves(waveform: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the emphasised samples at c - m and at c + m of every frame's centre c, m from 0: `(B, T, 200)` each."""
+    n_rows, n_samples = waveform.shape
+    n_frames = (n_samples + HOP_LENGTH // 2 + FRAME_SAMPLES - 1) // FRAME_SAMPLES * MAX_STRIDE
+    n_blocks = n_frames + 1
+    first = 3 * HOP_LENGTH // 2  # zeros, so that the block that ends with the first frame's centre has a block before
+    padded = nn.functional.pad(waveform, (first, first + FRAME_SAMPLES + HOP_LENGTH // 2 - 1))
+    emphasized = torch.sub(padded[:, 1:], padded[:, :-1], alpha=PRE_EMPHASIS)
+    ends = emphasized[:, : n_blocks * HOP_LENGTH].reshape(n_rows, n_blocks, HOP_LENGTH).flip(2)
+    centre = 2 * HOP_LENGTH - 1
+    starts = emphasized[:, centre : centre + n_blocks * HOP_LENGTH].reshape(n_rows, n_blocks, HOP_LENGTH)
+    rest = HALF - HOP_LENGTH
+    before = torch.cat([ends[:, 1:], ends[:, :-1, :rest]], dim=2)
+    return before, torch.cat([starts[:, :-1], starts[:, 1:, :rest]], dim=2)
 
 
-def _dft_kernel(pre_emphasis: float) -> Tensor:
-    """Fold pre-emphasis, Hann window and real DFT into convolution kernels `(2 * 257, 1, 400)`."""
-    n = torch.arange(WINDOW_LENGTH, dtype=torch.float64)
-    window = 0.5 - 0.5 * torch.cos(2 * math.pi * n / WINDOW_LENGTH)
-    phase = 2 * math.pi / N_FFT * torch.arange(N_FFT // 2 + 1, dtype=torch.float64)[:, None] * n[None, :]
-    dft = torch.cat([torch.cos(phase), -torch.sin(phase)]) * window
-    kernel = dft.clone()
-    kernel[:, :-1] -= pre_emphasis * dft[:, 1:]
-    kernel[:, 0] -= pre_emphasis * dft[:, 0]
-    return kernel[:, None, :].float()
+def _half_dft() -> tuple[Tensor, Tensor]:
+    """Return Hann window times cosine and sine for the distances 0 to 199 from a frame's centre, `(200, 257)` each."""
+    distance = torch.arange(HALF, dtype=torch.float64)[:, None]
+    window = 0.5 + 0.5 * torch.cos(2 * math.pi * distance / WINDOW_LENGTH)
+    phase = 2 * math.pi / N_FFT * distance * torch.arange(N_FFT // 2 + 1, dtype=torch.float64)
+    cosine = window * torch.cos(phase)
+    cosine[0] /= 2  # the centre is both c - 0 and c + 0
+    return cosine.float(), (window * torch.sin(phase)).float()
 
 
 def _slaney_mel(n_mels: int) -> Tensor:

@@ -14,6 +14,7 @@ from silero_like.model.blocks import (
     SqueezeExcitation,
     _differentiable_window_sum,
     _join_neighbours,
+    _pooled_sum,
     _with_neighbours,
     window_sum,
 )
@@ -170,6 +171,12 @@ def test_window_sum_has_its_true_gradient(radius: int) -> None:
     torch.testing.assert_close(got, expected)
 
 
+@pytest.mark.parametrize("n_frames", [1, 13, 60])
+def test_pooling_gives_the_window_sum(n_frames: int) -> None:
+    x = torch.randn(2, n_frames, 3)
+    torch.testing.assert_close(_pooled_sum(x, 20), window_sum(x, 20), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("n_blocks", [1, 2, 5])
 def test_neighbours_have_their_true_gradient(n_blocks: int) -> None:
     x = torch.randn(2, n_blocks, 4, 3, requires_grad=True)
@@ -233,7 +240,7 @@ def test_presets_have_the_stated_sizes_and_differ_only_in_width_and_depth() -> N
 
 def test_multiply_adds_of_a_convolution_only_model_by_hand() -> None:
     config = ModelConfig(n_labels=5, width=16, n_conv_blocks=1, n_attention_blocks=0, n_heads=1, se_every=0)
-    frontend = 100 * (400 * 514 + 257 * 80)
+    frontend = 100 * (200 * 514 + 257 * 80)
     stem = 25 * (80 * 8 * 16 + 9 * 16 + 2 * 16 * 32) + 12.5 * 16 * 4 * 16
     block = 12.5 * (11 * 16 + 2 * 16 * 64)
     expected = frontend + stem + block + 12.5 * 16 * 5
