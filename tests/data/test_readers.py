@@ -413,7 +413,7 @@ def test_rows_pass_one_by_one(tmp_path: Path, name: str) -> None:
 
     def advance(summary: Summary) -> None:
         if summary.rows % 1000 == 500:
-            alive.append(sum(isinstance(item, Row | Utterance) for item in gc.get_objects()))
+            alive.append(sum(type(item) in (Row, Utterance) for item in gc.get_objects()))
 
     import_rows(READERS[name].read(source), source, tmp_path / "out.jsonl", ImportOptions(), advance)
     assert len(alive) == 3 and max(alive) <= 2 * GROUP * (AHEAD + 1)
