@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
+from silero_like.cli.data_clean import clean
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def data() -> None:
     Example:
       silero-like data pack corpus/*.train.jsonl packed/
     """
+
+
+data.add_command(clean)
 
 
 @data.command()
