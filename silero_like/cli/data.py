@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
+from silero_like.cli.data_agree import agree
 from silero_like.cli.data_clean import clean
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
@@ -33,7 +34,8 @@ def data() -> None:
     """
 
 
-data.add_command(clean)
+for command in (agree, clean):
+    data.add_command(command)
 
 
 @data.command()
