@@ -63,13 +63,16 @@ class Manifest:
     """Hash of the file's bytes, in hex."""
 
 
-def read_manifest(path: str | Path, *, check_audio: bool = True, strict: bool = False) -> Manifest:
+def read_manifest(
+    path: str | Path, *, check_audio: bool = True, strict: bool = False, need_text: bool = True
+) -> Manifest:
     """Read a manifest; a bad row is left out and told in ``problems``. Blank lines are no rows.
 
     Args:
         path: a UTF-8 JSON lines file.
         check_audio: also look whether each recording exists.
         strict: raise at the first bad row instead.
+        need_text: refuse rows without a text; else theirs is "": speech that is still to be labelled.
 
     Raises:
         ManifestError: the file cannot be read, or ``strict`` and a row is bad.
@@ -85,7 +88,7 @@ def read_manifest(path: str | Path, *, check_audio: bool = True, strict: bool = 
         if not line.strip():
             continue
         try:
-            utterance = _parse(line, folder, check_audio)
+            utterance = _parse(line, folder, check_audio, need_text)
             first = line_of.setdefault((utterance.audio_path, utterance.offset_s), number)
             if first != number:
                 n_duplicates += 1
@@ -134,12 +137,12 @@ def _read(path: Path) -> bytes:
         raise ManifestError(f"{path}: cannot read the manifest ({error.strerror})") from error
 
 
-def _parse(line: bytes, folder: Path, check_audio: bool) -> Utterance:
+def _parse(line: bytes, folder: Path, check_audio: bool, need_text: bool) -> Utterance:
     """Turn one line into an utterance; every flaw is a ``_BadRow``."""
     row = _json_object(line)
     audio_path = Path(os.path.abspath(folder / _string(row, "audio_filepath")))
-    text = _string(row, "text")
-    if not text.strip():
+    text = _string(row, "text") if need_text else _string(row, "text", "")
+    if need_text and not text.strip():
         raise _BadRow("text is empty")
     duration_s, offset_s = _number(row, "duration"), _number(row, "offset", 0.0)
     if duration_s <= 0:

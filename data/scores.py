@@ -43,7 +43,7 @@ class Heard:
     confidence: float | None = None
     """In [0, 1], as `Transcript.confidence`; None from a recogniser that gives none."""
     greedy: str | None = None
-    """Text of greedy decoding, without a language model; None from a recogniser that is not ours."""
+    """Text of greedy decoding, without a language model, if another decoder of ours made `text`."""
     misfit: float | None = None
     """Nats a token by which the label is less probable than what greedy decoding hears, at most `MAX_MISFIT`; None
     without a label."""
@@ -101,7 +101,7 @@ class Listener:
         return Heard(
             text=transcript.text,
             confidence=round(transcript.confidence, 4),
-            greedy=tokenizer.decode(greedy),
+            greedy=None if recognizer.decoder.name == "greedy" else tokenizer.decode(greedy),
             misfit=misfit,
         )
 

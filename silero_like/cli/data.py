@@ -14,6 +14,7 @@ import click
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_agree import agree
 from silero_like.cli.data_clean import clean
+from silero_like.cli.data_pseudo_label import pseudo_label
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def data() -> None:
     """
 
 
-for command in (agree, clean):
+for command in (agree, clean, pseudo_label):
     data.add_command(command)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from data.manifest import Utterance
     from data.scores import Heard
     from silero_like.recognizer import Recognizer
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 GROUP = 16
 """Utterances that a process hears at a time: as many as share a call of the model; a kill loses no more than these."""
@@ -77,26 +80,31 @@ def hear_all(
     new = sorted((u for u, key in keys.items() if cache.get(key) is None), key=lambda u: -u.duration_s)
     if len(new) < len(keys):
         click.echo(f"{hearer.name}: {len(keys) - len(new)} of {len(keys)} utterances heard before", err=True)
-    for utterance, heard in batch.sift(_results(hearer, new, jobs), new, name_of):
+    results = run_groups(hearer.hear, new, name_of, jobs=jobs, group_size=GROUP)
+    for utterance, heard in batch.sift(results, new, name_of):
         cache.put(keys[utterance], heard.to_dict())
     found = ((utterance, cache.get(key)) for utterance, key in keys.items())
     return [(utterance, Heard(**values)) for utterance, values in found if values is not None]
 
 
-def _results(hearer: Hearer, utterances: Sequence[Utterance], jobs: int) -> Iterator[tuple[Utterance, Heard | Failure]]:
-    """Yield each utterance with what was heard in it, in order, from as many processes as are wanted."""
-    groups = [utterances[start : start + GROUP] for start in range(0, len(utterances), GROUP)]
+def run_groups(
+    work: Callable[[Sequence[Item]], Sequence[Result | Exception]],
+    items: Sequence[Item],
+    name: Callable[[Item], str],
+    *,
+    jobs: int,
+    group_size: int,
+) -> Iterator[tuple[Item, Result | Failure]]:
+    """Yield each item with what became of it, in order, from as many processes as are wanted."""
+    groups = [items[start : start + group_size] for start in range(0, len(items), group_size)]
 
-    def work(group: Sequence[Utterance]) -> list[Heard | Failure]:
-        heard = hearer.hear(group)
-        return [
-            failure(one, name_of(utterance)) if isinstance(one, Exception) else one
-            for utterance, one in zip(group, heard, strict=True)
-        ]
+    def told(group: Sequence[Item]) -> list[Result | Failure]:
+        done = zip(group, work(group), strict=True)
+        return [failure(one, name(item)) if isinstance(one, Exception) else one for item, one in done]
 
     if jobs > 1 and len(groups) > 1:
-        processes = Jobs(work, lambda u, reason: Failure(f"{name_of(u)}: {reason}"), min(jobs, len(groups)))
+        processes = Jobs(told, lambda item, reason: Failure(f"{name(item)}: {reason}"), min(jobs, len(groups)))
         yield from processes.run(groups)
         return
     for group in groups:
-        yield from zip(group, work(group), strict=True)
+        yield from zip(group, told(group), strict=True)
