@@ -14,6 +14,7 @@ import click
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_agree import agree
 from silero_like.cli.data_clean import clean
+from silero_like.cli.data_noisy_student import noisy_student
 from silero_like.cli.data_pseudo_label import pseudo_label
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
@@ -35,7 +36,7 @@ def data() -> None:
     """
 
 
-for command in (agree, clean, pseudo_label):
+for command in (agree, clean, noisy_student, pseudo_label):
     data.add_command(command)
 
 

@@ -11,6 +11,7 @@ import click
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_pseudo_inputs import read_speech
 from silero_like.cli.data_pseudo_work import (
+    MAX_S,
     filter_options,
     format_report,
     label_speech,
@@ -20,9 +21,6 @@ from silero_like.cli.data_pseudo_work import (
 from silero_like.cli.decoder_options import decoder_options
 from silero_like.cli.evaluate_systems import PEERS
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
-
-MAX_S = 20.0
-"""Longest utterance: what training takes by default."""
 
 
 @click.command("pseudo-label")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+MAX_S = 20.0
+"""Longest utterance in seconds: what training takes by default."""
+
 _FILTER_OPTIONS = (
     click.option("--min-confidence", type=click.FloatRange(0, 1), help="Filter: the label's confidence, at least."),
     click.option(
