@@ -16,6 +16,7 @@ from silero_like.cli.data_agree import agree
 from silero_like.cli.data_clean import clean
 from silero_like.cli.data_noisy_student import noisy_student
 from silero_like.cli.data_pseudo_label import pseudo_label
+from silero_like.cli.data_synthesize import synthesize
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def data() -> None:
     """
 
 
-for command in (agree, clean, noisy_student, pseudo_label):
+for command in (agree, clean, noisy_student, pseudo_label, synthesize):
     data.add_command(command)
 
 
