@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import noisy_student, pseudo_labels
+from benchmarks import clean_labels, noisy_student, pseudo_labels
 from benchmarks.accuracy import RESULTS
+from data.clean import Judged
+from data.manifest import Utterance
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "pseudo-labels.md"
 FOUND = {
@@ -33,6 +35,31 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
     assert pseudo_labels.COLOURS["confidence"] in (tmp_path / "x.svg").read_text()
 
 
+def test_texts_change_places() -> None:
+    texts = [f"text {number % 10}" for number in range(100)]
+    utterances = [
+        Utterance(audio_path=Path(f"/{number}"), duration_s=1.0, text=text, domain=str(number % 2))
+        for number, text in enumerate(texts)
+    ]
+    wrong = clean_labels.swap(utterances, seed=1, within=True)
+    assert 0 < len(wrong) <= 5
+    for true, other in wrong.items():
+        assert true.text != other.text
+        assert int(other.text[-1]) % 2 == int(true.domain)  # of an utterance of the same domain
+        assert (true.audio_path, true.domain) == (other.audio_path, other.domain)
+
+
+def test_what_is_found_by_hand() -> None:
+    def judged(number: int, misfit: float, text: str = "a") -> Judged:
+        utterance = Utterance(audio_path=Path(f"/{number}"), duration_s=1.0, text=text)
+        return Judged(utterance=utterance, heard="a", cer=0.0, misfit=misfit, confidence=1.0)
+
+    true = [judged(number, 9.0 if number == 0 else 0.0) for number in range(25)]
+    found = clean_labels.score(true, [judged(3, 8.0, "b"), judged(4, 1.0, "c")], {true[3].utterance, true[4].utterance})
+    assert found["swapped"] == 2
+    assert found["misfit"] == {"found_in_worst": 0.5, "suspected": 0.5, "true_suspected": 1 / 23}
+
+
 def test_rounds_by_hand() -> None:
     rounds = {
         str(number): {"macro": {"cer": cer}, "micro": {"cer": cer}, "pseudo_hours": 3.0 * number}
@@ -41,8 +68,10 @@ def test_rounds_by_hand() -> None:
     assert noisy_student.format_table({"7": rounds}).splitlines()[3] == "| 7 | 1 | 3.00 | 30.0 | 30.0 | 0.750 |"
 
 
-def test_the_manual_quotes_the_measured_table() -> None:
-    table = (RESULTS / "pseudo_labels.md").read_text(encoding="utf-8")
-    found = json.loads((RESULTS / "pseudo_labels.json").read_text(encoding="utf-8"))
-    assert table == pseudo_labels.format_table(found), "run: python -m benchmarks.pseudo_labels --draw"
+@pytest.mark.parametrize("name", ["pseudo_labels", "clean_labels"])
+def test_the_manual_quotes_the_measured_table(name: str) -> None:
+    table = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
+    found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    renderer = {"pseudo_labels": pseudo_labels.format_table, "clean_labels": clean_labels.format_table}[name]
+    assert table == renderer(found)
     assert table in DOCS.read_text(encoding="utf-8")

@@ -89,7 +89,7 @@ def clean(
     hearer, recognizer = own_hearer(model, "greedy", None, None, None, with_label=True)
     rows = [utterance for manifest in read for utterance in manifest.utterances]
     usable = _in_language(rows, recognizer.config.lang)
-    judged = _judged(hear_all(hearer, usable, Cache(out_dir / "scores.jsonl"), batch, jobs), recognizer.config.lang)
+    judged = judge_heard(hear_all(hearer, usable, Cache(out_dir / "scores.jsonl"), batch, jobs), recognizer.config.lang)
     derived = derived_thresholds(judged, measure) if worst is None else share_thresholds(judged, measure, worst)
     verdict = judge(judged, measure, derived | _given(thresholds, derived))
     unread = set(usable) - {one.utterance for one in judged}
@@ -124,7 +124,8 @@ def _in_language(rows: Sequence[Utterance], lang: str) -> list[Utterance]:
     return usable
 
 
-def _judged(heard: Sequence[tuple[Utterance, Any]], lang: str) -> list[Judged]:
+def judge_heard(heard: Sequence[tuple[Utterance, Any]], lang: str) -> list[Judged]:
+    """Compare each label with what was heard."""
     from data.clean import Judged
     from data.scores import TextDistance
     from data.text import get_normalizer
