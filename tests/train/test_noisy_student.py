@@ -15,7 +15,7 @@ from data.manifest import read_manifest
 from silero_like.cli import main
 from tests.train.conftest import ROOT
 
-ROUND_STEPS = 40
+ROUND_STEPS = 30
 
 
 def run(*arguments: str | Path) -> Result:
