@@ -81,13 +81,16 @@ class Manifest:
     """Hash of the file's bytes, in hex."""
 
 
-def read_manifest(path: str | Path, *, check_audio: bool = True, strict: bool = False) -> Manifest:
+def read_manifest(
+    path: str | Path, *, check_audio: bool = True, strict: bool = False, need_text: bool = True
+) -> Manifest:
     """Read a manifest; a bad row is left out and told in ``problems``. Blank lines are no rows.
 
     Args:
         path: a UTF-8 JSON lines file.
         check_audio: also look whether each recording exists.
         strict: raise at the first bad row instead.
+        need_text: refuse rows without a text; else theirs is "": speech that is still to be labelled.
 
     Raises:
         ManifestError: the file cannot be read, or ``strict`` and a row is bad.
@@ -96,7 +99,7 @@ def read_manifest(path: str | Path, *, check_audio: bool = True, strict: bool = 
     data = _read(path)
     utterances: list[Utterance] = []
     refusals: list[Refusal] = []
-    for _, row in _scan(path, data.removeprefix(codecs.BOM_UTF8).split(b"\n"), check_audio, True):
+    for _, row in _scan(path, data.removeprefix(codecs.BOM_UTF8).split(b"\n"), check_audio, need_text=need_text):
         if isinstance(row, Utterance):
             utterances.append(row)
             continue
@@ -130,7 +133,7 @@ def stream_manifest(
         with path.open("rb") as file:
             if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
                 file.seek(0)
-            yield from _scan(path, file, check_audio, check_repeats)
+            yield from _scan(path, file, check_audio, check_repeats=check_repeats)
     except OSError as error:
         raise ManifestError(f"{path}: cannot read the manifest ({error.strerror})") from error
 
@@ -178,7 +181,7 @@ class _BadRow(Exception):
 
 
 def _scan(
-    path: Path, lines: Iterable[bytes], check_audio: bool, check_repeats: bool
+    path: Path, lines: Iterable[bytes], check_audio: bool, *, check_repeats: bool = True, need_text: bool = True
 ) -> Iterator[tuple[int, Utterance | Refusal]]:
     """Judge each line; of the good ones a hash stays in memory, by which a repeated row is known."""
     folder = Path(os.path.abspath(path.parent))
@@ -187,7 +190,7 @@ def _scan(
         if not line.strip():
             continue
         try:
-            utterance = _parse(line, folder, check_audio)
+            utterance = _parse(line, folder, check_audio, need_text)
             key = hash((str(utterance.audio_path), utterance.offset_s))
             first = line_of.setdefault(key, number) if check_repeats else number
             if first != number:
@@ -204,12 +207,12 @@ def _read(path: Path) -> bytes:
         raise ManifestError(f"{path}: cannot read the manifest ({error.strerror})") from error
 
 
-def _parse(line: bytes, folder: Path, check_audio: bool) -> Utterance:
+def _parse(line: bytes, folder: Path, check_audio: bool, need_text: bool) -> Utterance:
     """Turn one line into an utterance; every flaw is a ``_BadRow``."""
     row = _json_object(line)
     audio_path = Path(os.path.abspath(folder / _string(row, "audio_filepath")))
-    text = _string(row, "text")
-    if not text.strip():
+    text = _string(row, "text") if need_text else _string(row, "text", "")
+    if need_text and not text.strip():
         raise _BadRow("text is empty")
     duration_s, offset_s = _number(row, "duration"), _number(row, "offset", 0.0)
     if duration_s <= 0:

@@ -58,7 +58,7 @@ def transcribe_batch(
             short[number] = found
         else:
             outcomes[number] = found
-    for numbers in _batches(short, batch_size):
+    for numbers in batches_by_length(short, batch_size):
         waveforms, names = [short[number] for number in numbers], [sources[number] for number in numbers]
         outcomes |= zip(numbers, _transcribe_waveforms(recognizer, waveforms, names, n_alternatives), strict=True)
     return [outcomes[number] for number in range(len(sources))]
@@ -73,7 +73,7 @@ def _read(recognizer: Recognizer, source: str, channel: int | None, n_alternativ
     return recognizer.transcribe_chunks(itertools.chain([first, second], chunks), source, n_alternatives)
 
 
-def _batches(waveforms: Mapping[int, Array], batch_size: int) -> Iterator[list[int]]:
+def batches_by_length(waveforms: Mapping[int, Array], batch_size: int = BATCH_SIZE) -> Iterator[list[int]]:
     """Divide the keys of some waveforms into batches of similar length, none longer than it may be."""
     batch: list[int] = []
     for number in sorted(waveforms, key=lambda number: len(waveforms[number])):

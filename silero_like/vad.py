@@ -96,6 +96,11 @@ def silero_detector() -> Callable[[Array], float]:
     return lambda block: float(detector.process_samples(block.tolist()))
 
 
+def block_probabilities(chunks: Iterable[Array], speech_probability: Callable[[Array], float]) -> list[float]:
+    """Return the probability of speech in every block of a waveform that comes in successive parts `(n,)`."""
+    return [speech_probability(_filled(block)) for block in _blocks(chunks)]
+
+
 def _blocks(chunks: Iterable[Array]) -> Iterator[Array]:
     """Cut a waveform into blocks `(512,)`, the last one shorter."""
     rest = np.zeros(0, np.float32)

@@ -13,9 +13,14 @@ import click
 
 from silero_like.cli import data_convert, data_download, data_import
 from silero_like.cli.batch import Batch
+from silero_like.cli.data_agree import agree
 from silero_like.cli.data_check import check
+from silero_like.cli.data_clean import clean
+from silero_like.cli.data_noisy_student import noisy_student
+from silero_like.cli.data_pseudo_label import pseudo_label
 from silero_like.cli.data_report import report
 from silero_like.cli.data_stats import stats
+from silero_like.cli.data_synthesize import synthesize
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
@@ -49,6 +54,8 @@ data.add_command(data_import.split)
 data.add_command(check)
 data.add_command(report)
 data.add_command(stats)
+for command in (agree, clean, noisy_student, pseudo_label, synthesize):
+    data.add_command(command)
 
 
 @data.command()

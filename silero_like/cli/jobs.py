@@ -114,7 +114,11 @@ def _serve(work: Callable[[Sequence[Item]], Sequence[Result]], ours: Connection,
             items = theirs.recv()
         except EOFError:
             return
-        theirs.send(work(items))
+        results = work(items)
+        try:
+            theirs.send(results)
+        except BrokenPipeError:  # the parent was killed
+            return
 
 
 def _reason(exit_code: int | None) -> str:

@@ -34,6 +34,8 @@ class Hypothesis:
     """Start of the stretch within the recording, when given."""
     word_mid_s: float | None = None
     """Middle of the word within the recording, in a CTM file."""
+    confidence: float | None = None
+    """How sure the system is, in JSON lines that say so."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class Matched:
-    """The text of every segment, None where there is none, and what did not fit."""
+    """The text of every segment and how sure of it its system is, None where there is none; and what did not fit."""
 
     texts: list[str | None]
     problems: list[str]
+    confidences: list[float | None]
 
 
 class _BadLine(Exception):
@@ -91,6 +94,7 @@ def match_hypotheses(segments: Sequence[Segment], hypotheses: Iterable[Hypothesi
     """Give every segment its text; a text for no segment, or a second one, is told and left out."""
     names = _Names(segments)
     texts: list[str | None] = [None] * len(segments)
+    confidences: list[float | None] = [None] * len(segments)
     words: dict[int, list[str]] = defaultdict(list)
     problems: dict[str, list[str]] = defaultdict(list)  # a CTM file can have thousands of words of one recording
     for hypothesis in hypotheses:
@@ -101,7 +105,7 @@ def match_hypotheses(segments: Sequence[Segment], hypotheses: Iterable[Hypothesi
             elif texts[number] is not None:
                 raise _BadLine(f"a second hypothesis for {hypothesis.name}; the first one counts")
             else:
-                texts[number] = hypothesis.text
+                texts[number], confidences[number] = hypothesis.text, hypothesis.confidence
         except _BadLine as error:
             problems[str(error)].append(hypothesis.where)
     for number, spoken in words.items():
@@ -110,7 +114,7 @@ def match_hypotheses(segments: Sequence[Segment], hypotheses: Iterable[Hypothesi
         f"{where}: {problem}" + (f" ({len(more)} more such lines)" if more else "")
         for problem, (where, *more) in problems.items()
     ]
-    return Matched(texts, told)
+    return Matched(texts, told, confidences)
 
 
 class _Names:
@@ -176,7 +180,12 @@ def _json_line(line: str) -> tuple[Any, ...]:
     offset = row.get("offset")
     if not isinstance(name, str) or not isinstance(text, str):
         raise _BadLine(f"expected a name ({' or '.join(ID_KEYS)}) and a text ({' or '.join(TEXT_KEYS)})")
-    return name, text, float(offset) if isinstance(offset, int | float) else None
+    confidence = row.get("confidence")
+    return name, text, _float(offset), None, _float(confidence)
+
+
+def _float(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _ctm_line(line: str) -> tuple[Any, ...]:

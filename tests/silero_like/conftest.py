@@ -7,10 +7,12 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import soundfile
 
 from silero_like.bundle import BUNDLE_FORMAT, BundleConfig, write_checksums
 from silero_like.tokenizer import Tokenizer, train_tokenizer
@@ -39,6 +41,18 @@ class StandIn:
             time = np.arange(FRAME * n_tone) / 16000
             parts += [AMPLITUDE * np.sin(2 * np.pi * _hz(token_id) * time), np.zeros(FRAME * n_gap)]
         return np.concatenate(parts).astype(np.float32)
+
+    def record(self, path: Path, rows: list[dict[str, Any]]) -> Path:
+        """Write a manifest and its recordings: of each row `said`, or its `text` where it has no `said`."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = []
+        for number, row in enumerate(rows):
+            waveform = self.speak(row.get("said", row["text"]))
+            soundfile.write(path.with_name(f"{path.stem}-{number}.wav"), waveform, 16000)
+            values = {"audio_filepath": f"{path.stem}-{number}.wav", "duration": len(waveform) / 16000, **row}
+            lines.append(json.dumps(values, ensure_ascii=False) + "\n")
+        path.write_text("".join(lines), encoding="utf-8")
+        return path
 
 
 @pytest.fixture(scope="session")
