@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from silero_like.cli import data_align, data_segment
 from silero_like.cli.batch import Batch
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
@@ -29,7 +30,13 @@ def data() -> None:
     \b
     Example:
       silero-like data pack corpus/*.train.jsonl packed/
+      silero-like data segment lecture.mp3 lecture.txt lecture.jsonl
     """
+
+
+data.add_command(data_segment.segment)
+data.add_command(data_segment.subtitles)
+data.add_command(data_align.align)
 
 
 @data.command()
