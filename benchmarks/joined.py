@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,16 +60,18 @@ def write_recording(
     utterances: Sequence[Utterance],
     corpus: Path,
     rng: np.random.Generator,
-    snr_db: tuple[float, float] = SNR_DB,
+    *,
+    trim: bool = True,
 ) -> list[Spoken]:
-    """Join utterances into a 16-bit FLAC file and return what was said where."""
+    """Join utterances into a 16-bit FLAC file and return what was said where; untrimmed, times hold silence too."""
     spoken: list[Spoken] = []
-    noise = _noise(corpus, rng, snr_db)
+    noise = _Noise(corpus, rng)
     n_done = 0
     with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, format="FLAC", subtype="PCM_16") as file:
         for utterance in utterances:
             gap = np.zeros(round(rng.uniform(*PAUSE_S) * SAMPLE_RATE), np.float32)
-            clip = _trimmed(load_audio(utterance.audio_path))
+            clip = load_audio(utterance.audio_path)
+            clip = _trimmed(clip) if trim else clip
             clip = clip * _gain(clip, LEVEL_DB + rng.uniform(-LEVEL_RANGE_DB, LEVEL_RANGE_DB))
             start = n_done + len(gap)
             part = np.concatenate([gap, clip])
@@ -79,21 +81,21 @@ def write_recording(
     return spoken
 
 
-class _noise:
+class _Noise:
     """An endless stream of noise: stretches of 5 to 60 s of the corpus's clips, each at an SNR of its own."""
 
-    def __init__(self, corpus: Path, rng: np.random.Generator, snr_db: tuple[float, float]) -> None:
+    def __init__(self, corpus: Path, rng: np.random.Generator) -> None:
         names = sorted(path for path in (corpus / "noise").iterdir() if path.suffix in {".opus", ".flac"})
         clips = [load_audio(path) for path in names if "rir" not in path.name]
         self._clips = [clip for clip in clips if len(clip) >= SAMPLE_RATE]
-        self._rng, self._snr_db = rng, snr_db
+        self._rng = rng
         self._rest = np.zeros(0, np.float32)
 
     def take(self, n: int) -> Array:
         parts = [self._rest]
         while sum(map(len, parts)) < n:
             clip = self._clips[self._rng.integers(len(self._clips))]
-            level = LEVEL_DB - self._rng.uniform(*self._snr_db)
+            level = LEVEL_DB - self._rng.uniform(*SNR_DB)
             parts.append(clip * _gain(clip, level))
         whole = np.concatenate(parts)
         self._rest = whole[n:]

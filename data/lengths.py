@@ -56,7 +56,7 @@ def _belong(a: Piece, b: Piece, shortest_s: float, longest_s: float) -> bool:
     gap = b.start - a.end
     if not b.follows or gap > MAX_GAP_S or b.end - a.start > longest_s:
         return False
-    return min(a.duration_s, b.duration_s) < shortest_s or gap < RUN_ON_S and shortest_s > 0
+    return min(a.duration_s, b.duration_s) < shortest_s or (gap < RUN_ON_S and shortest_s > 0)
 
 
 def _join(a: Piece, b: Piece) -> Piece:

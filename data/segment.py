@@ -85,6 +85,7 @@ class Segmenter:
         self._runtime, self._tokenizer = recognizer.runtime, recognizer.tokenizer
         self._frame_s, self._blank_id = recognizer.config.frame_s, recognizer.config.blank_id
         self.normalize = get_normalizer(recognizer.config.normalizer)
+        self.pieces = self._tokenizer.pieces
 
     def hear(self, path: str | Path, channel: int | None = None) -> Heard:
         """Run the model over a recording.
@@ -106,6 +107,10 @@ class Segmenter:
         empty = np.zeros((0, self._tokenizer.n_labels), np.float16)
         return Heard(np.concatenate([empty, *parts]), meter.levels(), n_samples / SAMPLE_RATE)
 
+    def tokens(self, text: str) -> list[int]:
+        """Return the tokens of a sentence as it is written."""
+        return self._tokenizer.encode(self.normalize(text))
+
     def find(
         self, path: str | Path, texts: Sequence[str], *, min_score: float | None = None, channel: int | None = None
     ) -> tuple[list[Sentence], float]:
@@ -123,14 +128,21 @@ class Segmenter:
         Raises:
             AudioError: as `stream_audio`.
         """
+        heard = self.hear(path, channel)
+        chunks = stream_audio(path, window_s=_CHUNK_S, channel=channel)
+        return self.find_in(heard, chunks, texts, min_score=min_score), heard.duration_s
+
+    def find_in(
+        self, heard: Heard, chunks: Iterable[Array], texts: Sequence[str], *, min_score: float | None = None
+    ) -> list[Sentence]:
+        """Find sentences in a recording that has been heard; `chunks` are the parts of its waveform."""
         threshold = MIN_SCORE if min_score is None else min_score
-        token_ids = [self._tokenizer.encode(self.normalize(text)) for text in texts]
+        token_ids = [self.tokens(text) for text in texts]
         numbers = [number for number, ids in enumerate(token_ids) if ids]
         spoken = [token_ids[number] for number in numbers]
-        heard = self.hear(path, channel)
         placed = self.place(heard, spoken)
         spans = self.spans(heard, placed)
-        scores = self.scores(stream_audio(path, window_s=_CHUNK_S, channel=channel), spans, spoken)
+        scores = self.scores(chunks, spans, spoken)
         sentences = [Sentence(text, "no words") for text in texts]
         for number, alignment, span, score in zip(numbers, placed, spans, scores, strict=True):
             if alignment is None or span is None:
@@ -138,7 +150,7 @@ class Segmenter:
                 continue
             dropped = "low score" if score < threshold else ""
             sentences[number] = Sentence(texts[number], dropped, *span, score, self._words(alignment, span))
-        return sentences, heard.duration_s
+        return sentences
 
     def place(self, heard: Heard, token_ids: Sequence[Sequence[int]]) -> list[Alignment | None]:
         """Find the frames of each sentence, None where it was not said."""
@@ -170,16 +182,15 @@ class Segmenter:
             token_ids: of each sentence.
         """
         waveforms = cut(chunks, _windows([span for span in spans if span]))
-        return [
-            self._score(next(waveforms), ids) if span else 0.0 for span, ids in zip(spans, token_ids, strict=True)
-        ]
+        return [self._score(next(waveforms), ids) if span else 0.0 for span, ids in zip(spans, token_ids, strict=True)]
 
     def _score(self, waveform: Array, token_ids: Sequence[int]) -> float:
         log_probs = self._runtime.log_probs(waveform)
         if len(log_probs) < len(token_ids):
             return -np.inf
         best = float(log_probs.max(axis=1).sum())
-        return (float(log_likelihoods(log_probs, [token_ids], self._blank_id)[0]) - best) / len(token_ids)
+        log_p = float(log_likelihoods(log_probs, [token_ids], self._blank_id)[0])  # of all paths: it may exceed one
+        return min(0.0, log_p - best) / len(token_ids)
 
     def _span(self, alignment: Alignment) -> Span:
         return float(alignment.start_frames[0]) * self._frame_s, float(alignment.end_frames[-1]) * self._frame_s

@@ -1,6 +1,7 @@
 """SRT and WebVTT files -> cues that hold speech only.
 
-What nobody says is taken out: tags, [music], (laughs), ♪ songs ♪, speaker labels, dashes. Broken cues are told, not fatal.
+What nobody says is taken out: tags, [music], (laughs), ♪ songs ♪, speaker labels, dashes. Broken cues are told, not
+fatal.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ def read_subtitles(path: Path, encoding: str | None = None) -> Subtitles:
     try:
         text = data.decode(encoding)
     except (UnicodeError, LookupError) as error:
-        raise ManifestError(f"{path}:1: expected text in {encoding} ({error}): name its encoding, cp1251 or so") from error
+        raise ManifestError(
+            f"{path}:1: expected text in {encoding} ({error}): name its encoding, cp1251 or so"
+        ) from error
     found = parse_subtitles(text, str(path))
     if not found.cues and not found.n_silent:
         raise ManifestError(f"{path}:1: no cue such as 00:00:01,000 --> 00:00:02,000: expected an SRT or WebVTT file")

@@ -108,8 +108,9 @@ def without_strays(sentences: Sequence[Sentence], cues: Sequence[Cue]) -> list[S
     shifts = [sentences[number].start - cues[number].start for number in found]
     checked = list(sentences)
     for place, number in enumerate(found):
-        around = shifts[max(0, place - N_AROUND) : place] + shifts[place + 1 : place + 1 + N_AROUND]
-        if around and abs(shifts[place] - median(around)) > MAX_STRAY_S:
+        before, behind = shifts[max(0, place - N_AROUND) : place], shifts[place + 1 : place + 1 + N_AROUND]
+        strays = [abs(shifts[place] - median(side)) > MAX_STRAY_S for side in (before, behind) if side]
+        if strays and all(strays):
             checked[number] = dataclasses.replace(sentences[number], dropped="far from its cue")
     return checked
 

@@ -10,7 +10,7 @@ from data.manifest import Utterance
 from data.text import get_normalizer
 from decode.align import align_long
 from decode.words import Word, group_words
-from silero_like.audio import load_audio
+from silero_like.audio import SAMPLE_RATE, load_audio
 from silero_like.errors import AudioError
 from silero_like.recognizer import Recognizer
 
@@ -41,8 +41,8 @@ class WordAligner:
             alignment = align_long(log_probs, token_ids, self._config.blank_id)
         except ValueError as error:
             raise AudioError(
-                f"{utterance.audio_path}: at {utterance.offset_s:.2f} s: {len(waveform) / 16000:.2f} s of audio are too "
-                f"short for the text {utterance.text[:40]!r}: correct the row"
+                f"{utterance.audio_path}: at {utterance.offset_s:.2f} s: {len(waveform) / SAMPLE_RATE:.2f} s of audio "
+                f"are too short for the text {utterance.text[:40]!r}: correct the row"
             ) from error
         pieces = [self._tokenizer.pieces[token_id] for token_id in alignment.token_ids]
         return group_words(pieces, alignment, self._config.frame_s, utterance.offset_s)
@@ -64,8 +64,8 @@ def textgrid(utterances: Sequence[tuple[float, float, str]], words: Sequence[Wor
     spoken = [(word.start, word.end, word.word) for word in words]
     end_s = max([duration_s, *(end for _, end, _ in [*utterances, *spoken])])
     tiers = [_tier(1, "utterances", utterances, end_s), _tier(2, "words", spoken, end_s)]
-    head = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = {end_s:.3f}\ntiers? <exists>\nsize = 2\n'
-    return head + "item []:\n" + "".join(tiers)
+    head = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = {end_s:.3f}\n'
+    return head + "tiers? <exists>\nsize = 2\nitem []:\n" + "".join(tiers)
 
 
 def _tier(number: int, name: str, spans: Sequence[tuple[float, float, str]], end_s: float) -> str:

@@ -41,5 +41,7 @@ def log_likelihoods(
         scores[:, 2:] = best + row[labels]
     last = 2 + 2 * np.array([len(text) for text in texts], np.int64)
     which = np.arange(len(texts))
-    result: npt.NDArray[np.float64] = np.logaddexp(scores[which, last], np.where(last > 2, scores[which, last - 1], NO_PATH))
+    result: npt.NDArray[np.float64] = np.logaddexp(
+        scores[which, last], np.where(last > 2, scores[which, last - 1], NO_PATH)
+    )
     return result

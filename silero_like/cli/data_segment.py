@@ -81,7 +81,9 @@ def segment(
 
 
 @click.command()
-@click.argument("inputs", metavar="(MEDIA SUBS | FOLDER)", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument(
+    "inputs", metavar="(MEDIA SUBS | FOLDER)", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path)
+)
 @click.argument("out", metavar="OUT.jsonl", type=OUTPUT_FILE)
 @click.option("--encoding", help="Of the subtitles, such as cp1251 [default: UTF-8, or UTF-16 with its mark].")
 @long_recording_options(1.0, 15.0)

@@ -49,7 +49,9 @@ def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Com
             help="Seconds; longer utterances are cut at their pauses, or left out.",
         ),
         click.option("--channel", type=click.IntRange(min=0), help="Take one channel, from 0 [default: the mean]."),
-        click.option("--all", "all_path", type=OUTPUT_FILE, help="Also list every sentence: times, score, why dropped."),
+        click.option(
+            "--all", "all_path", type=OUTPUT_FILE, help="Also list every sentence: times, score, why dropped."
+        ),
         JOBS_OPTION,
     )
 
@@ -61,7 +63,9 @@ def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Com
     return decorate
 
 
-def process(batch: Batch, requests: Sequence[Request], out: Path, model: str | None, all_path: Path | None, jobs: int) -> None:
+def process(
+    batch: Batch, requests: Sequence[Request], out: Path, model: str | None, all_path: Path | None, jobs: int
+) -> None:
     """Cut recordings into utterances, write their manifest, print a summary and end the command.
 
     What is done is kept beside OUT until all is, so that an interrupted command goes on where it was.
