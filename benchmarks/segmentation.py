@@ -81,6 +81,7 @@ def measure_quality(arguments: argparse.Namespace) -> dict[str, Any]:
     segmenter = Segmenter(load(arguments.model, decoder="greedy"))
     heard = segmenter.hear(path)
     print(f"{path.name}: {len(spoken)} utterances, {heard.duration_s / 3600:.2f} h")
+    print("text               intact kept  wrong kept  boundaries  precision  core s")
     rows: dict[str, Any] = {}
     peers: dict[str, Any] = {}
     for version in VERSIONS:
@@ -88,20 +89,18 @@ def measure_quality(arguments: argparse.Namespace) -> dict[str, Any]:
         texts = [line.text for line in lines]
         started = time.process_time()
         found = segmenter.find_in(heard, stream_audio(path), texts, min_score=arguments.min_score)
-        rows[version] = {**count(lines, found, segmenter), "core_s": round(time.process_time() - started, 1)}
+        core_s = time.process_time() - started
+        rows[version] = show(version, count(lines, found, segmenter), core_s)
         if arguments.peer:
             started = time.process_time()
             theirs = peer_sentences(heard, segmenter, texts)
-            peers[version] = {
-                **count(lines, as_strict_as(rows[version], lines, theirs, segmenter), segmenter),
-                "core_s": round(time.process_time() - started, 1),
-            }
+            core_s = time.process_time() - started
+            strict = as_strict_as(rows[version], lines, theirs, segmenter)
+            peers[version] = show("ctc-segmentation", count(lines, strict, segmenter), core_s)
+    started = time.process_time()
     lines, found = find_cues(segmenter, heard, path, spoken, spare, arguments)
-    rows["subtitles"] = count(lines, found, segmenter)
-    show("ours", rows)
-    if peers:
-        show("ctc-segmentation, of its scores the threshold that keeps no more wrong ones than ours", peers)
-    return {"rows": rows, "peer": peers}
+    rows["subtitles"] = show("subtitles", count(lines, found, segmenter), time.process_time() - started)
+    return {"rows": rows, "ctc-segmentation": peers}
 
 
 def spoiled(spoken: Sequence[Spoken], version: str, spare: Sequence[str], rng: np.random.Generator) -> list[Line]:
@@ -132,7 +131,11 @@ def find_cues(
     rng = np.random.default_rng(arguments.seed)
     wrong = set(rng.permutation(len(spoken))[: round(WRONG_LINES * len(spoken))].tolist())
     cues = [
-        Cue(max(0.0, one.start + shift), max(0.1, one.end + shift), spare[number] if number in wrong else one.text)
+        Cue(
+            max(0.0, one.start + shift),
+            max(0.1, one.end + shift),
+            spare[number % len(spare)] if number in wrong else one.text,
+        )
         for number, (one, shift) in enumerate(zip(spoken, rng.uniform(-SHIFT_S, SHIFT_S, len(spoken)), strict=True))
     ]
     line_of = {number: Line(cue.text, None if number in wrong else spoken[number]) for number, cue in enumerate(cues)}
@@ -186,7 +189,7 @@ def count(lines: Sequence[Line], found: Sequence[Sentence], segmenter: Segmenter
                             for ok, (line, _) in zip(exact, good, strict=True)
                             if line.spoken and line.spoken.domain == domain
                         ]
-                        or [0]
+                        or [False]
                     )
                 ),
             }
@@ -247,19 +250,14 @@ def as_strict_as(
     return best
 
 
-def show(title: str, rows: dict[str, Any]) -> None:
-    """Print a table."""
-    print(f"\n{title}\ntext       intact kept wrong kept boundaries precision core s")
-    for name, row in rows.items():
-        wrong = "-" if row["wrong_kept"] is None else f"{row['wrong_kept']:.3f}"
-        print(
-            f"{name:10} {row['intact_kept']:11.3f} {wrong:>10} {row['boundaries']:10.3f} {row['precision']:9.3f} "
-            f"{row.get('core_s', 0):6.1f}"
-        )
-        print(
-            "           "
-            + ", ".join(f"{domain} {d['kept']:.2f}/{d['boundaries']:.2f}" for domain, d in row["domains"].items())
-        )
+def show(name: str, row: dict[str, Any], core_s: float) -> dict[str, Any]:
+    """Print a row of the table and return it with the time it took."""
+    wrong = "-" if row["wrong_kept"] is None else f"{row['wrong_kept']:.3f}"
+    kept, boundaries = row["intact_kept"], row["boundaries"]
+    print(f"{name:17} {kept:12.3f} {wrong:>11} {boundaries:11.3f} {row['precision']:10.3f} {core_s:7.1f}")
+    domains = (f"{domain} {d['kept']:.2f}/{d['boundaries']:.2f}" for domain, d in row["domains"].items())
+    print("    kept/boundaries: " + ", ".join(domains), flush=True)
+    return {**row, "core_s": round(core_s, 1)}
 
 
 def make(arguments: argparse.Namespace, split: str, hours: float, *, trim: bool) -> tuple[Path, list[Spoken]]:
@@ -289,7 +287,8 @@ def measure_length(arguments: argparse.Namespace, hours: float) -> dict[str, Any
     path, spoken = make(arguments, "train", hours, trim=False)
     text = path.with_suffix(".txt")
     text.write_text("".join(one.text + "\n" for one in spoken))
-    command = [sys.executable, "-c", _MEASURE, "data", "segment", path, text, path.with_suffix(".jsonl")]
+    command = [sys.executable, "-c", _MEASURE, "data", "segment", str(path), str(text)]
+    command.append(str(path.with_suffix(".jsonl")))
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     core_s, memory_mb = map(float, done.stderr.split()[-2:])
     summary = json.loads(done.stdout)

@@ -15,8 +15,6 @@ from data.manifest import Utterance
 from data.segment import Segmenter, Sentence
 from data.subtitles import Cue
 
-PAD_S = 0.1
-"""Silence left at both ends of an utterance, or half of what there is."""
 MAX_STRAY_S = 4.0
 """A cue may be so much further from where it was heard than the cues around it are."""
 N_AROUND = 10
@@ -91,7 +89,7 @@ def make_utterances(segmenter: Segmenter, request: Request) -> Found:
     n_dropped["too long"] = sum(piece.duration_s > lengths_s[1] for piece in fitted)
     kept = [piece for piece in fitted if lengths_s[0] <= piece.duration_s <= lengths_s[1]]
     return Found(
-        kept=tuple(_rows(kept, request.like, duration_s)),
+        kept=tuple(_row(piece, request.like) for piece in kept),
         sentences=tuple(sentences),
         n_dropped={reason: n for reason, n in sorted(n_dropped.items()) if n},
         duration_s=duration_s,
@@ -132,12 +130,11 @@ def _pieces(sentences: Sequence[Sentence]) -> list[Piece]:
     return pieces
 
 
-def _rows(pieces: Sequence[Piece], like: Utterance, duration_s: float) -> list[Utterance]:
-    ends, starts = [0.0, *(piece.end for piece in pieces)], [*(piece.start for piece in pieces), duration_s]
-    rows = []
-    for piece, before, behind in zip(pieces, ends[:-1], starts[1:], strict=True):
-        start = piece.start - min(PAD_S, max(0.0, piece.start - before) / 2)
-        end = piece.end + min(PAD_S, max(0.0, behind - piece.end) / 2)
-        times = {"offset_s": round(start, 3), "duration_s": round(end - start, 3)}
-        rows.append(dataclasses.replace(like, **times, text=piece.text, quality=round(piece.score, 3)))
-    return rows
+def _row(piece: Piece, like: Utterance) -> Utterance:
+    return dataclasses.replace(
+        like,
+        offset_s=round(piece.start, 3),
+        duration_s=round(piece.duration_s, 3),
+        text=piece.text,
+        quality=round(piece.score, 3),
+    )

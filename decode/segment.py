@@ -143,7 +143,8 @@ def _best_path(
         scores[:] = NO_PATH
         scores[low[number] + 2 : high[number] + 2] = saved.pop()
         n = min(BLOCK_FRAMES, len(log_probs) - starts[number])
-        moves, jumps = np.zeros((n, high[number] - low[number]), np.int8), []
+        moves = np.zeros((n, high[number] - low[number]), np.int8)
+        jumps: list[Indexes] = []
         run(number, moves, jumps)
         state = _trace(path[starts[number] : starts[number] + n], moves, jumps, graph.gaps, low[number], state)
     return path

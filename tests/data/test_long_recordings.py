@@ -1,4 +1,4 @@
-"""The parts that `data segment` and `data subtitles` are made of: anchors, levels, lengths, passages, strays."""
+"""The parts that `data segment` and `data subtitles` are made of: anchors, lengths, passages, strays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 
 from data.anchors import Anchor, corridor_of, find_anchors
 from data.lengths import Piece, fit_lengths
-from data.levels import LevelMeter, find_edges
 from data.manifest import Utterance
 from data.passages import passages_of, read_passages
 from data.segment import Sentence, cut
@@ -53,22 +52,6 @@ def test_a_corridor_bounds_each_block_by_anchors_behind_the_margin() -> None:
     assert (corridor.last - corridor.first)[middle].max() < 400
     nothing = corridor_of([], 500, 70, 100)
     assert (nothing.first == 0).all() and (nothing.last == 70).all()
-
-
-@pytest.mark.parametrize("noise", [0.0, 0.01])
-def test_edges_move_to_the_silence(noise: float) -> None:
-    rng = np.random.default_rng(0)
-    waveform = rng.standard_normal(16000 * 6) * noise
-    waveform[32000:64000] += rng.standard_normal(32000) * 0.1  # from 2 s to 4 s
-    meter = LevelMeter()
-    for part in np.split(waveform.astype(np.float32), [7, 5000, 5001, 40000]):
-        meter.add(part)
-    levels = meter.levels()
-    assert len(levels) == 600
-    for first, last in ((2.1, 3.8), (1.95, 4.05), (2.2, 4.0)):
-        assert find_edges(levels, first, last, (0.0, 6.0)) == pytest.approx((2.0, 4.0), abs=0.06)
-    start, end = find_edges(levels, 2.6, 3.4, (0.0, 6.0))  # no silence in reach: where an edge usually is
-    assert (start, end) == pytest.approx((2.6, 3.6), abs=0.01)
 
 
 def words(*times: tuple[float, float], names: str = "abcdefgh") -> tuple[Word, ...]:
