@@ -84,6 +84,7 @@ def measure_quality(arguments: argparse.Namespace) -> dict[str, Any]:
     print("text               intact kept  wrong kept  boundaries  precision  core s")
     rows: dict[str, Any] = {}
     peers: dict[str, Any] = {}
+    bias = (0.0, 0.0)  # its times are early by habit: they are moved by what is best for it on the whole text
     for version in VERSIONS:
         lines = spoiled(spoken, version, spare, np.random.default_rng(arguments.seed))
         texts = [line.text for line in lines]
@@ -95,6 +96,9 @@ def measure_quality(arguments: argparse.Namespace) -> dict[str, Any]:
             started = time.process_time()
             theirs = peer_sentences(heard, segmenter, texts)
             core_s = time.process_time() - started
+            if version == "whole":
+                bias = median_errors(lines, theirs)
+            theirs = [dataclasses.replace(one, start=one.start - bias[0], end=one.end - bias[1]) for one in theirs]
             strict = as_strict_as(rows[version], lines, theirs, segmenter)
             peers[version] = show("ctc-segmentation", count(lines, strict, segmenter), core_s)
     started = time.process_time()
@@ -237,6 +241,17 @@ def peer_sentences(heard: Heard, segmenter: Segmenter, texts: Sequence[str]) -> 
     ]
 
 
+def median_errors(lines: Sequence[Line], found: Sequence[Sentence]) -> tuple[float, float]:
+    """Return by how much starts and ends are late."""
+    errors = [
+        (one.start - line.spoken.start, one.end - line.spoken.end)
+        for line, one in zip(lines, found, strict=True)
+        if line.spoken
+    ]
+    start, end = np.median(errors, axis=0)
+    return float(start), float(end)
+
+
 def as_strict_as(
     ours: dict[str, Any], lines: Sequence[Line], found: Sequence[Sentence], segmenter: Segmenter
 ) -> list[Sentence]:
@@ -245,7 +260,7 @@ def as_strict_as(
     for threshold in np.quantile([one.score for one in found], np.linspace(0, 0.99, 100)):
         best = [dataclasses.replace(one, dropped="" if one.score >= threshold else "low score") for one in found]
         counts = count(lines, best, segmenter)
-        if counts["precision"] >= ours["precision"] and (counts["wrong_kept"] or 0) <= (ours["wrong_kept"] or 0):
+        if (counts["wrong_kept"] or 0) <= (ours["wrong_kept"] or 0):
             break
     return best
 

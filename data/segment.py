@@ -33,7 +33,7 @@ from silero_like.recognizer import Recognizer
 Array = npt.NDArray[np.float32]
 Span = tuple[float, float]
 
-MIN_SCORE = -4.5
+MIN_SCORE = -5.0
 """Sentences below are dropped. Chosen on training speech joined with noise, with texts swapped, missing and extra."""
 MARGIN_S = 15.0
 """Seconds by which the anchors that bound a sentence are at least away from it."""

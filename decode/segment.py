@@ -31,6 +31,8 @@ class Costs:
     """For a frame between sentences whose best label is not blank, or less where blank is nearly as good."""
     left_out: float = 7.0
     """For each token of a sentence that is left out."""
+    left_out_more: float = 4.0
+    """For the sentence itself: very short ones are often not heard amid others, and are worth a second hearing."""
     pause: float = 0.5
     """For a blank frame inside a sentence, so that its ends do not drift into other speech."""
     misheard: float = 10.0
@@ -122,13 +124,13 @@ def _best_path(
     low, high = 2 * corridor.first, 2 * corridor.last + 1
     scores = np.full(len(graph.labels) + 2, NO_PATH, np.float32)  # state s is at s + 2: nothing leads to two of them
     scores[2] = 0.0
-    _leave_out(scores[2:], graph.gaps, costs.left_out / 2)
+    _leave_out(scores[2:], graph.gaps, costs)
     scores[high[0] + 2 :] = NO_PATH
     saved: list[Array] = []
 
     def run(number: int, moves: npt.NDArray[np.int8] | None, jumps: list[Indexes]) -> None:
         rows = _emissions(log_probs[starts[number] : starts[number] + BLOCK_FRAMES], blank_id, costs)
-        _advance(rows, graph, scores, (low[number], high[number]), costs.left_out / 2, moves, jumps)
+        _advance(rows, graph, scores, (low[number], high[number]), costs, moves, jumps)
 
     for number in range(len(starts)):
         begin = low[number - 1] if number else 0
@@ -165,7 +167,7 @@ def _advance(
     graph: _Graph,
     scores: Array,
     band: tuple[int, int],
-    left_out: float,
+    costs: Costs,
     moves: npt.NDArray[np.int8] | None,
     jumps: list[Indexes],
 ) -> None:
@@ -188,15 +190,15 @@ def _advance(
             moves[frame] = move
         best = np.maximum(near, far)
         best += row[labels]
-        jumped = _leave_out(best, gaps, left_out)
+        jumped = _leave_out(best, gaps, costs)
         if moves is not None:
             jumps.append(jumped)
         here[:] = best
 
 
-def _leave_out(scores: Array, gaps: Indexes, cost: float) -> Indexes:
-    """Let each gap be reached from earlier ones at a cost for every state between, in place; return from which."""
-    ramp = (gaps * cost).astype(np.float32)
+def _leave_out(scores: Array, gaps: Indexes, costs: Costs) -> Indexes:
+    """Let each gap be reached from earlier ones by leaving out what is between, in place; return from which."""
+    ramp = (gaps * (costs.left_out / 2) + np.arange(len(gaps)) * costs.left_out_more).astype(np.float32)
     raised = scores[gaps] + ramp
     highest = np.maximum.accumulate(raised)
     scores[gaps] = highest - ramp

@@ -33,7 +33,7 @@ def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Com
     """Add --model, --min-score, --min-duration, --max-duration, --channel, --domain, --all and --jobs."""
     made = (
         MODEL_OPTION,
-        click.option("--min-score", type=float, help="Keep sentences from this score on, at most 0 [default: -4.5]."),
+        click.option("--min-score", type=float, help="Keep sentences from this score on, at most 0 [default: -5]."),
         click.option(
             "--min-duration",
             type=click.FloatRange(min=0),
