@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
+from conftest import StandIn
 
 import data.utterances
 from data.manifest import read_manifest
 from silero_like.cli import main
-from tests.silero_like.conftest import StandIn
 
 SENTENCES = ["One two three.", "Four, five!", "six seven one", "TWO four six", "Seven five three?"]
 
@@ -142,7 +142,10 @@ def test_subtitles_with_drift_and_a_wrong_line(stand_in: StandIn, tmp_path: Path
     texts = [f"<i>{text}</i> (laughs)" for text in SENTENCES]
     texts[2] = ">> BOB: five three three five three three five five"
     subs = subtitles(tmp_path / "film.en.srt", spans, texts, 1.04, 1.5)
-    strict = ["--min-score", -3.0]  # silence is hardly less like a word to this model than -4.5 a token
+    strict: list[str | float] = [
+        "--min-score",
+        -3.0,
+    ]  # to this model silence is nearly a word
     for inputs in ([tmp_path / "film.wav", subs], [tmp_path]):
         out = tmp_path / "out.jsonl"
         result = run("subtitles", *inputs, out, "--model", stand_in.path, "--min-duration", 0, *strict)
