@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
-from conftest import StandIn
 
 import data.utterances
 from data.manifest import read_manifest
 from silero_like.cli import main
+
+if TYPE_CHECKING:
+    from conftest import StandIn
 
 SENTENCES = ["One two three.", "Four, five!", "six seven one", "TWO four six", "Seven five three?"]
 
