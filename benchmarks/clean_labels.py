@@ -24,8 +24,9 @@ from typing import Any
 
 import click
 
-from benchmarks.accuracy import RESULTS, ROOT
+from benchmarks.accuracy import RESULTS
 from benchmarks.machine import describe_machine
+from benchmarks.speech import ROOT
 from data.cache import Cache
 from data.clean import Judged, Measure, derived_thresholds, judge
 from data.manifest import Utterance, read_manifest

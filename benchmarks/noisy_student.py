@@ -22,8 +22,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy import CLI, RESULTS, ROOT
+from benchmarks.accuracy import CLI, RESULTS
 from benchmarks.machine import describe_machine
+from benchmarks.speech import ROOT
 from data.manifest import Utterance, read_manifest, write_manifest
 
 MIN_SPEAKERS = 8

@@ -23,8 +23,9 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.accuracy import RESULTS, english_dev_manifests
+from benchmarks.accuracy import RESULTS
 from benchmarks.machine import describe_machine
+from benchmarks.speech import english_dev_manifests
 from data.cache import Cache
 from data.manifest import read_manifest
 from data.pseudo import Filters, Label, kept_cer, kept_hours, select

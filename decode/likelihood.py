@@ -1,7 +1,4 @@
-"""How probable a text is under CTC: the sum over all paths that collapse to it.
-
-The forward recursion of Graves et al., ICML 2006, in natural logarithms.
-"""
+"""How probable several texts are for one stretch of speech: CTC likelihoods summed over all paths."""
 
 from collections.abc import Sequence
 
@@ -9,6 +6,45 @@ import numpy as np
 import numpy.typing as npt
 
 from decode.align import check_log_probs
+
+NO_PATH = -1e30
+
+
+def log_likelihoods(
+    log_probs: npt.NDArray[np.floating], texts: Sequence[Sequence[int]], blank_id: int, floor: float = 10.0
+) -> npt.NDArray[np.float64]:
+    """Return ln P(text | speech) of each text, by the forward algorithm of Graves et al., 2006, for all at once.
+
+    Args:
+        log_probs: ``(T, V)``, natural log-probabilities, at least one frame.
+        texts: token ids of each; fewer than T, or the result is about -1e30.
+        blank_id: index of the blank label.
+        floor: no label counts as further below the best label of its frame than this.
+
+    >>> log_likelihoods(np.log([[0.4, 0.6], [0.7, 0.3]]), [[0], []], blank_id=1).round(3)
+    array([-0.198, -1.715])
+    """
+    check_log_probs(log_probs, blank_id)
+    n_states = 2 * max(map(len, texts), default=0) + 1
+    labels = np.full((len(texts), n_states), blank_id)
+    for row, text in zip(labels, texts, strict=True):
+        row[1 : 2 * len(text) : 2] = text
+    can_skip = np.zeros(labels.shape, np.bool_)
+    can_skip[:, 3::2] = labels[:, 3::2] != labels[:, 1:-2:2]
+    skips = np.where(can_skip, 0.0, NO_PATH)
+    rows = np.maximum(log_probs, log_probs.max(axis=1, keepdims=True) - floor).astype(np.float64)
+    scores = np.full((len(texts), n_states + 2), NO_PATH)
+    scores[:, 2:4] = rows[0, labels[:, :2]]
+    for row in rows[1:]:
+        best = np.logaddexp(scores[:, 2:], scores[:, 1:-1])
+        best = np.logaddexp(best, scores[:, :-2] + skips)
+        scores[:, 2:] = best + row[labels]
+    last = 2 + 2 * np.array([len(text) for text in texts], np.int64)
+    which = np.arange(len(texts))
+    result: npt.NDArray[np.float64] = np.logaddexp(
+        scores[which, last], np.where(last > 2, scores[which, last - 1], NO_PATH)
+    )
+    return result
 
 
 def log_likelihood(log_probs: npt.NDArray[np.floating], token_ids: Sequence[int], blank_id: int) -> float:
@@ -29,23 +65,13 @@ def log_likelihood(log_probs: npt.NDArray[np.floating], token_ids: Sequence[int]
     0.75
     """
     check_log_probs(log_probs, blank_id)
-    tokens = np.asarray(token_ids, dtype=np.int64)
-    wrong = tokens[(tokens < 0) | (tokens >= log_probs.shape[1]) | (tokens == blank_id)]
-    if len(wrong):
+    wrong = [token for token in token_ids if not 0 <= token < log_probs.shape[1] or token == blank_id]
+    if wrong:
         raise ValueError(
             f"expected token_ids in [0, {log_probs.shape[1]}) without the blank {blank_id}, got {wrong[0]}: "
             "encode the text with the tokenizer of the model that made the log_probs"
         )
-    states = np.full(2 * len(tokens) + 1, blank_id, dtype=np.int64)
-    states[1::2] = tokens
-    skip = np.full(len(states), -np.inf)  # what a step over the blank between two tokens costs: nothing, or all
-    skip[3::2][tokens[1:] != tokens[:-1]] = 0.0
-    skip[1:2] = 0.0  # from before the first frame
-    scores = np.full(len(states) + 2, -np.inf)  # behind two places that stand for "one and two states back"
-    scores[1] = 0.0
-    for row in log_probs[:, states].astype(np.float64):
-        stay_or_step = np.logaddexp(scores[2:], scores[1:-1])
-        scores[2:] = np.logaddexp(stay_or_step, scores[:-2] + skip) + row
-        scores[1] = -np.inf
-    ends = scores[-2:] if len(tokens) else scores[-1:]
-    return float(np.logaddexp.reduce(ends)) if len(log_probs) else (-np.inf if len(tokens) else 0.0)
+    if not len(log_probs):
+        return -np.inf if len(token_ids) else 0.0
+    found = float(log_likelihoods(log_probs, [token_ids], blank_id, floor=np.inf)[0])
+    return found if found > NO_PATH / 2 else -np.inf

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from silero_like.cli import data_convert, data_download, data_import
+from silero_like.cli import data_align, data_convert, data_download, data_import, data_segment
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_agree import agree
 from silero_like.cli.data_check import check
@@ -43,18 +43,31 @@ def data() -> None:
       silero-like data stats corpus/*.jsonl
       silero-like data report corpus/*.jsonl --html corpus.html
       silero-like data check dev.jsonl --against train.jsonl
+      silero-like data segment lecture.mp3 lecture.txt lecture.jsonl
+      silero-like data clean train.jsonl --out clean/
+      silero-like data pseudo-label recordings/ pseudo.jsonl
     """
 
 
-data.add_command(data_import.import_command)
-data.add_command(data_import.export)
-data.add_command(data_convert.convert)
-data.add_command(data_download.download)
-data.add_command(data_import.split)
-data.add_command(check)
-data.add_command(report)
-data.add_command(stats)
-for command in (agree, clean, noisy_student, pseudo_label, synthesize):
+COMMANDS = (
+    agree,
+    check,
+    clean,
+    data_align.align,
+    data_convert.convert,
+    data_download.download,
+    data_import.export,
+    data_import.import_command,
+    data_import.split,
+    data_segment.segment,
+    data_segment.subtitles,
+    noisy_student,
+    pseudo_label,
+    report,
+    stats,
+    synthesize,
+)
+for command in COMMANDS:
     data.add_command(command)
 
 

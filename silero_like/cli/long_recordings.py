@@ -1,0 +1,194 @@
+"""What `silero-like data segment` and `data subtitles` share: options, work that can be resumed, a summary."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from silero_like.cli.batch import Batch, Failure, failure
+from silero_like.cli.jobs import Jobs
+from silero_like.cli.paths import OUTPUT_FILE
+
+if TYPE_CHECKING:
+    from data.segment import Segmenter
+    from data.utterances import Found, Request
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+MODEL_OPTION = click.option(
+    "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
+)
+JOBS_OPTION = click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+
+
+def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Command], Command]:
+    """Add --model, --min-score, --min-duration, --max-duration, --channel, --domain, --all and --jobs."""
+    made = (
+        MODEL_OPTION,
+        click.option("--min-score", type=float, help="Keep sentences from this score on, at most 0 [default: -5]."),
+        click.option(
+            "--min-duration",
+            type=click.FloatRange(min=0),
+            default=shortest_s,
+            show_default=True,
+            help="Seconds; shorter utterances are joined to neighbours, or left out. 0 keeps each as it is.",
+        ),
+        click.option(
+            "--max-duration",
+            type=click.FloatRange(min=1),
+            default=longest_s,
+            show_default=True,
+            help="Seconds; longer utterances are cut at their pauses, or left out.",
+        ),
+        click.option("--channel", type=click.IntRange(min=0), help="Take one channel, from 0 [default: the mean]."),
+        click.option(
+            "--all", "all_path", type=OUTPUT_FILE, help="Also list every sentence: times, score, why dropped."
+        ),
+        JOBS_OPTION,
+    )
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(made):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def process(
+    batch: Batch, requests: Sequence[Request], out: Path, model: str | None, all_path: Path | None, jobs: int
+) -> None:
+    """Cut recordings into utterances, write their manifest, print a summary and end the command.
+
+    What is done is kept beside OUT until all is, so that an interrupted command goes on where it was.
+    """
+    from data.manifest import write_manifest
+    from data.segment import Segmenter
+    from silero_like.bundle import BUNDLED_PATH, load_bundle
+    from silero_like.recognizer import load
+
+    bundle = load_bundle(model or BUNDLED_PATH, verify=False)
+    journal = _Journal(out.with_name(f".{out.name}.partial"), (bundle.path / "checksums.json").read_bytes())
+    done = journal.read()
+    todo = [request for request in requests if journal.key(request) not in done]
+    if len(todo) < len(requests):
+        click.echo(f"{len(requests) - len(todo)} of {len(requests)} recordings were done before", err=True)
+    if todo:
+        segmenter = Segmenter(load(model, decoder="greedy"))
+        for request, found in batch.sift(_work(segmenter, todo, jobs), todo, _name):
+            journal.add(request, found)
+            done[journal.key(request)] = found
+    good = [(request, done[journal.key(request)]) for request in requests if journal.key(request) in done]
+    write_manifest(out, (row for _, found in good for row in found.kept))
+    if all_path:
+        _write_all(all_path, good)
+    click.echo(json.dumps(_summary([found for _, found in good], batch.n_failed), ensure_ascii=False))
+    if not batch.n_failed:
+        journal.remove()
+    batch.finish(len(requests), "recordings")
+
+
+class _Journal:
+    """What has been done, a line a recording; a line of other settings or of a changed recording is of no use."""
+
+    def __init__(self, path: Path, model: bytes) -> None:
+        self._path, self._model = path, model
+
+    def key(self, request: Request) -> str:
+        """Return a hash of all that the result depends on."""
+        status = request.like.audio_path.stat() if request.like.audio_path.is_file() else None
+        told = (repr(request), status and (status.st_size, status.st_mtime_ns), self._model)
+        return hashlib.sha256(repr(told).encode("utf-8", "replace")).hexdigest()
+
+    def read(self) -> dict[str, Found]:
+        """Return what is there; a line that was cut off is passed over."""
+        from data.utterances import Found
+
+        done = {}
+        lines = self._path.read_text(encoding="utf-8").split("\n")[:-1] if self._path.is_file() else []
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except ValueError:  # the line during which the command was killed, and what was written behind it
+                continue
+            done[row["key"]] = Found.from_json(row["found"])
+        return done
+
+    def add(self, request: Request, found: Found) -> None:
+        """Keep a result."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"key": self.key(request), "found": found.to_json()}, default=dataclasses.asdict)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+    def remove(self) -> None:
+        """Forget all."""
+        self._path.unlink(missing_ok=True)
+
+
+def _work(segmenter: Segmenter, todo: Sequence[Request], jobs: int) -> Iterator[tuple[Request, Found | Failure]]:
+    work = partial(_make, segmenter)
+    if jobs > 1 and len(todo) > 1:
+        processes = Jobs(work, lambda request, reason: Failure(f"{_name(request)}: {reason}"), min(jobs, len(todo)))
+        yield from processes.run([[request] for request in todo])
+        return
+    for request in todo:
+        yield request, work([request])[0]
+
+
+def _make(segmenter: Segmenter, requests: Sequence[Request]) -> list[Found | Failure]:
+    from data.utterances import make_utterances
+
+    results: list[Found | Failure] = []
+    for request in requests:
+        try:
+            results.append(make_utterances(segmenter, request))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the batch goes on
+            results.append(failure(error, _name(request)))
+    return results
+
+
+def _name(request: Request) -> str:
+    return str(request.like.audio_path)
+
+
+def _write_all(path: Path, good: Sequence[tuple[Request, Found]]) -> None:
+    from silero_like.writers import write_atomically
+
+    rows = [
+        {
+            "audio_filepath": _name(request),
+            "offset": round(sentence.start, 3),
+            "duration": round(sentence.end - sentence.start, 3),
+            "text": sentence.text,
+            "quality": round(sentence.score, 3),
+            "dropped": sentence.dropped,
+        }
+        for request, found in good
+        for sentence in found.sentences
+    ]
+    write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def _summary(found: Sequence[Found], n_failed: int) -> dict[str, Any]:
+    n_dropped = sum((Counter(one.n_dropped) for one in found), Counter())
+    kept = [row for one in found for row in one.kept]
+    summary: dict[str, Any] = {
+        "recordings": len(found),
+        "failed": n_failed,
+        "audio_s": round(sum(one.duration_s for one in found), 3),
+        "sentences": sum(len(one.sentences) for one in found),
+        "dropped": dict(n_dropped),
+        "utterances": len(kept),
+        "utterances_s": round(sum(row.duration_s for row in kept), 3),
+    }
+    shifts = [one.shift_s for one in found if one.shift_s]
+    return {**summary, "shift_s": shifts} if shifts else summary
