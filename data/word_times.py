@@ -8,7 +8,7 @@ import numpy as np
 
 from data.manifest import Utterance
 from data.text import get_normalizer
-from decode.align import align_long
+from decode.align_long import align_long
 from decode.words import Word, group_words
 from silero_like.audio import SAMPLE_RATE, load_audio
 from silero_like.errors import AudioError
