@@ -74,9 +74,7 @@ def transcribe(
     if jobs > 1 and len(recordings) > 1 and any(recording.source == "-" for recording in recordings):
         raise click.UsageError("standard input cannot be shared by --jobs: transcribe it by itself")
     if len(recordings) > 1 and format_ in ("srt", "vtt") and not output_dir:
-        raise click.UsageError(
-            f"--format {format_} of several recordings needs --output-dir: subtitles are a file each"
-        )
+        raise click.UsageError(f"--format {format_} of several recordings needs --output-dir: each is a file")
     paths = output_paths(recordings, output_dir, f".{format_}") if output_dir else []
     batch = Batch(context)
     for problem in problems:

@@ -61,9 +61,14 @@ class _JsonLines(logging.Formatter):
         return json.dumps(values, ensure_ascii=False)
 
 
-def log(event: str, level: int = logging.INFO, **fields: object) -> None:
+def log(event: str, **fields: object) -> None:
     """Write a line; fields are JSON values."""
-    logger.log(level, event, extra={"fields": fields})
+    logger.info(event, extra={"fields": fields})
+
+
+def log_error(event: str, reason: object) -> None:
+    """Write a line about what should not have happened."""
+    logger.error(event, extra={"fields": {"reason": str(reason)}})
 
 
 def log_to(stream: TextIO) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from silero_like.serve.live import Live, LiveStream
 from silero_like.serve.messages import Answer, ModelInfo, OpenStream, Refusal, Transcription
-from silero_like.serve.observe import log
+from silero_like.serve.observe import log_error
 from silero_like.serve.process import WorkerError, WorkerProcess, make_threads
 from silero_like.serve.refusals import ServeError, from_refusal
 from silero_like.serve.settings import ServeSettings
@@ -93,7 +92,7 @@ class Pool:
         try:
             await self.start()
         except WorkerError as error:
-            log("reload_failed", logging.ERROR, reason=str(error))
+            log_error("reload_failed", error)
             return
         self._on_event("reload")
 
@@ -133,7 +132,7 @@ class Pool:
             self.n_admitted -= 1
         if isinstance(reply, Refusal):
             if reply.trace:
-                log("fault", logging.ERROR, reason=str(reply.trace))
+                log_error("fault", reply.trace)
             raise from_refusal(reply)
         return reply
 
@@ -179,7 +178,7 @@ class Pool:
             worker.kill()
             raise
         except WorkerError as error:
-            log("worker_died", logging.ERROR, reason=str(error))
+            log_error("worker_died", error)
             return Refusal(500, "worker_died", f"{error} while it transcribed this recording: send it in parts")
         finally:
             self._release(worker)
@@ -207,7 +206,7 @@ class Pool:
                 try:
                     (worker,) = await self._start_workers(1)
                 except WorkerError as error:
-                    log("start_failed", logging.ERROR, reason=str(error))
+                    log_error("start_failed", error)
                     await asyncio.sleep(_RETRY_S)
                     continue
                 self._on_event("restart")

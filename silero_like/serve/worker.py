@@ -103,7 +103,7 @@ class Worker:
         if isinstance(request, CloseStream):
             stream = self._streams.pop(request.stream_id, None)
             return stream.finish() if stream and request.is_wanted else []
-        samples = np.frombuffer(request.pcm, "<i2").astype(np.float32) / 32768
+        samples: Array = np.frombuffer(request.pcm, "<i2").astype(np.float32) / np.float32(32768)
         return self._streams[request.stream_id].accept_waveform(samples)
 
 
