@@ -48,12 +48,11 @@ class State:
 
 
 def make_app(settings: ServeSettings) -> FastAPI:
-    """Make the application; its workers start with it. `app.state.shared` is a `State`."""
+    """Make the application; whoever runs it starts the workers. `app.state.shared` is a `State`."""
     state = State(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await state.pool.start()
         watch = asyncio.get_running_loop().create_task(state.pool.watch())
         with _on_hangup(state.pool):
             yield

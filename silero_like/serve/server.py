@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from silero_like.serve.app import make_app
+from silero_like.serve.app import State, make_app
 from silero_like.serve.observe import log, log_to
 from silero_like.serve.settings import ServeSettings
 from silero_like.serve.stream import MAX_MESSAGE_BYTES
@@ -26,10 +26,15 @@ _DRAIN_STREAMS_S = 5.0
 
 
 def run_server(settings: ServeSettings, *, host: str, port: int) -> bool:
-    """Serve until SIGTERM or SIGINT; tell whether it came to that: false if the server did not start."""
+    """Serve until SIGTERM or SIGINT; tell whether it came to that: false if the address cannot be had.
+
+    Raises:
+        WorkerError: the models cannot be loaded.
+    """
     log_to(sys.stderr)
     server = make_server(settings, host=host, port=port)
-    server.run()
+    with contextlib.suppress(SystemExit):  # uvicorn's; the log has the reason
+        server.run()
     return server.started
 
 
@@ -50,7 +55,7 @@ def make_server(settings: ServeSettings, *, host: str, port: int) -> Server:
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=round(settings.drain_s),
     )
-    return Server(config, app.state.shared.draining)
+    return Server(config, app.state.shared)
 
 
 class Server(uvicorn.Server):
@@ -58,15 +63,16 @@ class Server(uvicorn.Server):
 
     Args:
         config: of uvicorn.
-        draining: set at the beginning of the end.
+        state: of the application.
     """
 
-    def __init__(self, config: uvicorn.Config, draining: asyncio.Event) -> None:
+    def __init__(self, config: uvicorn.Config, state: State) -> None:
         super().__init__(config)
-        self._draining = draining
+        self._state = state
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start; tell where."""
+        """Start the workers, then listen; tell where."""
+        await self._state.pool.start()
         await super().startup(sockets)
         for server in self.servers:
             for listener in server.sockets:
@@ -75,9 +81,9 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End."""
         log("draining")
-        self._draining.set()
+        self._state.draining.set()
         until = asyncio.get_running_loop().time() + _DRAIN_STREAMS_S
-        while self._has_streams() and asyncio.get_running_loop().time() < until:
+        while self._state.pool.n_streams and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)
         log("ended")
@@ -90,9 +96,6 @@ class Server(uvicorn.Server):
                 with contextlib.suppress(ValueError):  # not in the main thread: the caller ends the server
                     restore.callback(signal.signal, number, signal.signal(number, self.handle_exit))
             yield
-
-    def _has_streams(self) -> bool:
-        return any(not isinstance(connection, H11Protocol) for connection in self.server_state.connections)
 
 
 class _Protocol(H11Protocol):

@@ -173,7 +173,7 @@ class _Session:
         """Close the connection, unless the client has."""
         try:
             await self._socket.close(code)
-        except RuntimeError:
+        except (RuntimeError, WebSocketDisconnect):
             return
 
 

@@ -131,7 +131,10 @@ class ServedModel:
             raise ConfigError("expected no beam_width with the decoder greedy: take beam")
         if len(options.hotwords) > MAX_HOTWORDS:
             raise ConfigError(f"expected at most {MAX_HOTWORDS} hotwords, got {len(options.hotwords)}: send fewer")
-        hotwords = self._read_hotwords(options.hotwords, self._bundle.config.lang) if options.hotwords else {}
+        try:
+            hotwords = self._read_hotwords(options.hotwords, self._bundle.config.lang) if options.hotwords else {}
+        except ConfigError as error:
+            raise ConfigError(f"hotwords: {error}") from error
         decoder = make_decoder(
             options.decoder or ("beam" if options.beam_width else None),
             self._bundle,
