@@ -20,6 +20,7 @@ NOT_RUN = {
     "python3 -m venv --without-pip .venv": "an installation: .ci/run runs both commands in a fresh clone",
     "silero-like lm build": "prints nothing; tests/silero_like/test_cli_lm.py runs it",
     "silero-like transcribe calls/": "needs its model and a list; tests/silero_like/test_decoding.py has them",
+    "silero-like serve": "runs until it is ended; tests/silero_like/test_serve.py starts and ends it",
     "silero-like train recipes/en-tiny.yaml": "takes an hour and a half; tests/train trains a smaller model",
     "silero-like forecast runs/en-tiny": "needs that run; tests/silero_like/test_cli_runs.py has made-up ones",
     "silero-like evaluate dev.jsonl --model runs/en-tiny/bundle": "needs that run",

@@ -77,7 +77,8 @@ def serve(
     bundles = {}
     for value in models or (str(BUNDLED_PATH),):
         name, path = _named(value)
-        name = name or load_bundle(path, verify=False).config.name
+        bundle = load_bundle(path, verify=False)  # what is not there is told before the workers start
+        name = name or bundle.config.name
         if name in bundles:
             raise click.UsageError(f"--model: two models are called {name}: write NAME=BUNDLE")
         bundles[name] = path

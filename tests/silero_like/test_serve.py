@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOKEN = "a secret"
+DOCUMENTED = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/serving.md").read_text(encoding="utf-8"), re.M | re.S)
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +237,10 @@ def run_command(arguments: list[str], environment: dict[str, str] | None = None)
     )  # fmt: skip
 
 
-def test_the_bundled_model_serves_the_samples_and_sigterm_waits_for_them(bundled_model: Path, tmp_path: Path) -> None:
+def test_the_bundled_model_serves_the_samples_and_sigterm_waits_for_them(
+    bundled_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
     openai = pytest.importorskip("openai")
     paths = sorted((ROOT / "samples").glob("*.opus"))
     printed = CliRunner().invoke(main, ["transcribe", *map(str, paths), "--format", "jsonl"])
@@ -252,6 +257,11 @@ def test_the_bundled_model_serves_the_samples_and_sigterm_waits_for_them(bundled
             given = create(file=path)
             assert given.text == line["text"]
             assert [word.model_dump() for word in given.words] == line["words"]
+        for code in DOCUMENTED:
+            exec(
+                compile(code.replace("127.0.0.1:8000", address.removeprefix("http://")), "docs/serving.md", "exec"), {}
+            )
+        assert capsys.readouterr().out.split("\n")[0] == expected[0]["text"]
         with client, ThreadPoolExecutor(4) as threads:
             waiting = [threads.submit(create, file=path) for path in paths * 2]
             wait_until(lambda: "admitted 4.0" in _metrics(address) or any(done.done() for done in waiting))
