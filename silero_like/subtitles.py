@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from decode.words import Word
-
 if TYPE_CHECKING:
+    from decode.words import Word
     from silero_like.recognizer import Transcript
 
 LINE_COLUMNS = 42
@@ -45,6 +44,7 @@ def make_cues(transcript: Transcript) -> list[Cue]:
 def render_srt(transcript: Transcript) -> str:
     """Return SubRip text, without a newline at the end.
 
+    >>> from decode.words import Word
     >>> from silero_like.recognizer import Transcript
     >>> words = (Word("hello", 0.5, 0.9, 1.0), Word("there", 1.0, 1.4, 1.0))
     >>> print(render_srt(Transcript("", 2.0, "hello there", 1.0, words, "m")))
@@ -67,7 +67,7 @@ def render_vtt(transcript: Transcript) -> str:
     return "\n\n".join(["WEBVTT", *cues])
 
 
-Spaced = tuple[Word, str]  # a word and the white space before it in the text
+Spaced = tuple["Word", str]  # a word and the white space before it in the text
 
 
 def _spaced(transcript: Transcript) -> Iterator[Spaced]:
