@@ -6,9 +6,13 @@ import contextlib
 import http.client
 import io
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -21,6 +25,7 @@ from silero_like.serve.server import Server, make_server
 from silero_like.serve.settings import ServeSettings
 
 BOUNDARY = "limit"
+ROOT = Path(__file__).resolve().parent.parent.parent
 PATH = "/v1/audio/transcriptions"
 
 
@@ -112,6 +117,20 @@ def serving(settings: ServeSettings) -> Iterator[Served]:
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive()
+
+
+@contextlib.contextmanager
+def run_command(arguments: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Run `silero-like serve`, whose log is in `stderr`; it ends with the block at the latest."""
+    code = "from silero_like.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", *arguments]
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_until(condition: Any, timeout_s: float = 30.0) -> None:

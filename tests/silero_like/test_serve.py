@@ -8,8 +8,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +27,7 @@ from silero_like.cli.decoder_options import read_hotword_lines
 from silero_like.serve.process import WorkerError
 from silero_like.serve.server import make_server
 from silero_like.serve.settings import ServeSettings
-from tests.silero_like.serving import Served, encode, serving, wait_until
+from tests.silero_like.serving import Served, encode, run_command, serving, wait_until
 
 if TYPE_CHECKING:
     from conftest import StandIn
@@ -229,14 +227,6 @@ def test_a_model_that_cannot_be_loaded_ends_the_start(stand_in: StandIn) -> None
         make_server(settings, host="127.0.0.1", port=0).run()
 
 
-def run_command(arguments: list[str], environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    code = "from silero_like.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "serve", *arguments],
-        cwd=ROOT, stderr=subprocess.PIPE, text=True, env=os.environ | (environment or {}),
-    )  # fmt: skip
-
-
 def test_the_bundled_model_serves_the_samples_and_sigterm_waits_for_them(
     bundled_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,9 +248,8 @@ def test_the_bundled_model_serves_the_samples_and_sigterm_waits_for_them(
             assert given.text == line["text"]
             assert [word.model_dump() for word in given.words] == line["words"]
         for code in DOCUMENTED:
-            exec(
-                compile(code.replace("127.0.0.1:8000", address.removeprefix("http://")), "docs/serving.md", "exec"), {}
-            )
+            here = code.replace("127.0.0.1:8000", address.removeprefix("http://"))
+            exec(compile(here, "docs/serving.md", "exec"), {})
         assert capsys.readouterr().out.split("\n")[0] == expected[0]["text"]
         with client, ThreadPoolExecutor(4) as threads:
             waiting = [threads.submit(create, file=path) for path in paths * 2]

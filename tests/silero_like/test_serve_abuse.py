@@ -10,7 +10,9 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +20,11 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the [serve] extra")
 
+from benchmarks.serving import memory_mb as tree_memory_mb
 from silero_like.cli.decoder_options import read_hotword_lines
 from silero_like.serve import server
 from silero_like.serve.settings import ServeSettings
-from tests.silero_like.serving import BOUNDARY, PATH, Served, encode, multipart, serving, wait_until
+from tests.silero_like.serving import BOUNDARY, PATH, ROOT, Served, encode, multipart, run_command, serving, wait_until
 
 if TYPE_CHECKING:
     from conftest import StandIn
@@ -61,13 +64,11 @@ def served(_stand_in: StandIn, folder: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays(request: pytest.FixtureRequest, folder: Path) -> Iterator[None]:
-    """After every test the server works, holds no byte of a body, and its temporary folder is empty."""
+def nothing_stays(served: Served, _stand_in: StandIn, folder: Path) -> Iterator[None]:
+    """After every test the server works, holds no request, and its temporary folder is empty."""
     yield
-    running: Served = request.getfixturevalue("served")
-    voice: StandIn = request.getfixturevalue("_stand_in")
-    assert running.transcribe(encode(voice.speak("one"))).json == {"text": "one"}
-    assert running.pool.n_admitted == 0
+    assert served.transcribe(encode(_stand_in.speak("one"))).json == {"text": "one"}
+    assert served.pool.n_admitted == 0
     assert list(folder.iterdir()) == []
 
 
@@ -255,3 +256,38 @@ def test_what_is_no_http(served: Served, request_: bytes) -> None:
 def test_error_objects_are_json_whatever_they_quote(served: Served) -> None:
     reply = served.transcribe(b"", model='"}<script>\u2028')
     assert reply.status == 404 and "<script>" in json.loads(reply.body)["error"]["message"]
+
+
+@pytest.mark.slow
+def test_the_whole_list_at_full_size(bundled_model: Path, tmp_path: Path) -> None:
+    """Against the command with its own limits: a gigabyte, 100 MB of text, bombs, a thousand bad requests."""
+    with run_command(["--port", "0", "--workers", "2"], {"TMPDIR": str(tmp_path)}) as process:
+        assert process.stderr is not None
+        port = int(json.loads(process.stderr.readline())["address"].rsplit(":", 1)[1])
+        log = Thread(target=process.stderr.read, daemon=True)
+        log.start()
+        running = Served(None, ServeSettings(models={}, read_hotwords=read_hotword_lines), None, port)  # type: ignore[arg-type]
+        sample = (ROOT / "samples/audiobook.opus").read_bytes()
+        text = running.transcribe(sample).json["text"]
+        bad = [TEXT, b"", lying_flac(), os.urandom(100_000), b"RIFF"]
+        million = b"100000\r\n" + b"a" * (1 << 20) + b"\r\n"
+        start = multipart(b"")[: -len(BOUNDARY) - 8]
+        head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + f"{len(start):x}\r\n".encode() + start + b"\r\n"
+        declared = HEAD + b"Content-Length: 1000000000\r\n\r\n"
+        two_hours = encode(np.zeros(2 * 3600 * 8000, np.float32), "FLAC", 8000)
+        memory = []
+        for _ in range(2):  # what the first round leaves is what buffers take; the second must leave no more
+            assert status_of(send(running, declared, *[b"a" * (1 << 20)] * 1000)) == 413
+            assert status_of(send(running, head, *[million] * 1000)) == 413
+            assert running.transcribe(b"some text " * 9_900_000).status == 400
+            assert running.transcribe(two_hours).code == "audio_too_long"
+            with ThreadPoolExecutor(8) as threads:
+                statuses = threads.map(lambda n: running.transcribe(bad[n % len(bad)], "../x").status, range(500))
+                assert {status // 100 for status in statuses} == {4}
+            assert running.transcribe(sample).json["text"] == text
+            memory.append(tree_memory_mb(process.pid))
+            assert list(tmp_path.iterdir()) == []
+        print("resident memory after each round, MB:", memory)
+        assert memory[1] < memory[0] + 30
+        process.terminate()
+        assert process.wait(60) == 0
