@@ -251,6 +251,8 @@ def test_the_bundled_model_serves_the_samples_and_sigterm_waits_for_them(
             here = code.replace("127.0.0.1:8000", address.removeprefix("http://"))
             exec(compile(here, "docs/serving.md", "exec"), {})
         assert capsys.readouterr().out.split("\n")[0] == expected[0]["text"]
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: 'events_total{event="reload"} 1.0' in _metrics(address))
         with client, ThreadPoolExecutor(4) as threads:
             waiting = [threads.submit(create, file=path) for path in paths * 2]
             wait_until(lambda: "admitted 4.0" in _metrics(address) or any(done.done() for done in waiting))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -11,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -112,6 +114,17 @@ def test_a_slow_upload(served: Served) -> None:
         served, HEAD + b"Content-Length: 1000\r\n\r\n", *(b"-", b"-", b"l", b"i", b"m", b"i"), pause_s=UPLOAD_S / 4
     )
     assert status_of(answer) == 408 and b"upload_too_slow" in answer
+
+
+def test_many_uploads_that_do_not_end_hold_only_so_much(served: Served) -> None:
+    part = HEAD + f"Content-Length: {MAX_BYTES}\r\n\r\n".encode() + multipart(b"\0" * (MAX_BYTES - 5000))[:-100]
+    with contextlib.ExitStack() as closing:
+        connect = partial(socket.create_connection, ("127.0.0.1", served.port), timeout=20)
+        connections = [closing.enter_context(connect()) for _ in range(13)]
+        for connection in connections:
+            connection.sendall(part)
+        statuses = [status_of(connection.recv(65536)) for connection in connections]
+    assert set(statuses) == {408, 429} and statuses.count(429) >= 2
 
 
 @pytest.mark.parametrize("said", [b"", b"POST /v1/audio/tran", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /he"])
