@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
+
+# ONNX Runtime reports to its maker, and looks for this when it is imported, which comes later.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def load(

@@ -39,6 +39,7 @@ VIDEO_HINT = "pip install 'silero_like[video]'"
 Waveform = npt.NDArray[np.float32]
 Source = str | Path | BinaryIO
 
+_NOTHING_ELSE = {"protocol_whitelist": "none"}  # no file or host that a playlist or session description names
 _BLOCK_SAMPLES = 1 << 20  # samples over all channels decoded at once: 4 MB
 _MIN_SAMPLE_RATE = 4000  # Hz; below there is no speech, and the resampled stream would grow without bound
 _MAX_PEAK = 1000.0  # float files may overshoot 1; integers stored as floats (to 32768) would be noise to the model
@@ -244,7 +245,7 @@ def _video_blocks(
     except ImportError as error:
         raise MissingExtraError(f"{name}: this format needs PyAV, which is not installed: {VIDEO_HINT}") from error
     try:
-        with av.open(stream) as container:
+        with av.open(stream, options=_NOTHING_ELSE) as container:
             if not container.streams.audio:
                 raise AudioError(f"{name}: no audio track: expected one; was the sound exported with the video?")
             position = 0

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from silero_like.subtitles import render_srt, render_vtt
+
 if TYPE_CHECKING:
     from silero_like.recognizer import Transcript
 
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 def render(transcript: Transcript, format: str) -> str:
     """Return one transcript in a format of `FORMATS`, without a newline at the end.
 
-    ``txt`` is the text alone; ``json`` and ``jsonl`` hold the same object, spread over lines or on a single one.
+    ``txt`` is the text alone; ``json`` and ``jsonl`` hold the same object, spread over lines or on a single one;
+    ``srt`` and ``vtt`` are subtitles (`silero_like.subtitles`).
 
     Raises:
         ValueError: an unknown format.
@@ -64,5 +67,11 @@ def _jsonl(transcript: Transcript) -> str:
     return json.dumps(transcript.to_dict(), ensure_ascii=False)
 
 
-RENDERERS: Mapping[str, Callable[[Transcript], str]] = {"txt": _txt, "json": _json, "jsonl": _jsonl}
+RENDERERS: Mapping[str, Callable[[Transcript], str]] = {
+    "txt": _txt,
+    "json": _json,
+    "jsonl": _jsonl,
+    "srt": render_srt,
+    "vtt": render_vtt,
+}
 FORMATS = tuple(RENDERERS)

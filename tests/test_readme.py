@@ -29,6 +29,7 @@ NOT_RUN = {
     "silero-like data check dev.jsonl": "needs a corpus; tests/silero_like/test_cli_data_quality.py makes one",
     "silero-like data clean": "needs labelled speech; tests/silero_like/test_cli_data_clean.py has some",
     "silero-like data pseudo-label": "needs recordings; tests/silero_like/test_cli_data_pseudo_label.py has some",
+    "silero-like serve": "runs until it is ended; tests/silero_like/test_serve.py starts and ends it",
     "silero-like train recipes/en-tiny.yaml": "takes an hour and a half; tests/train trains a smaller model",
     "silero-like forecast runs/en-tiny": "needs that run; tests/silero_like/test_cli_runs.py has made-up ones",
     "silero-like evaluate dev.jsonl --model runs/en-tiny/bundle": "needs that run",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -66,21 +66,36 @@ def load_recognizer(
 
 def read_hotwords_file(path: Path, lang: str) -> dict[str, float]:
     """Read phrases and write them as transcripts are written."""
+    from silero_like.errors import ConfigError
+
+    try:
+        hotwords = read_hotword_lines(path.read_text(encoding="utf-8").splitlines(), lang)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected UTF-8 text, a phrase a line: convert it ({error})") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not hotwords:
+        click.echo(f"{path}: no hotword in it, so none is preferred", err=True)
+    return hotwords
+
+
+def read_hotword_lines(lines: Sequence[str], lang: str) -> dict[str, float]:
+    """Read phrases, one a line, and write them as transcripts are written.
+
+    Raises:
+        ConfigError: a line that is no phrase and weight, or words that the model cannot write.
+    """
     from data.text import get_normalizer
     from decode.hotwords import read_hotwords
     from silero_like.errors import ConfigError
 
     normalizer = get_normalizer(lang)
     try:
-        phrases = read_hotwords(path.read_text(encoding="utf-8").splitlines())
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: expected UTF-8 text, a phrase a line: convert it ({error})") from error
+        phrases = read_hotwords(lines)
     except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(str(error)) from error
     written = {phrase: normalizer(phrase) for phrase in phrases}
     for phrase, text in written.items():
         if not text:
-            raise ConfigError(f"{path}: expected words that the model can write ({lang}), got {phrase!r}: remove it")
-    if not phrases:
-        click.echo(f"{path}: no hotword in it, so none is preferred", err=True)
+            raise ConfigError(f"expected words that the model can write ({lang}), got {phrase!r}: remove it")
     return {text: phrases[phrase] for phrase, text in written.items()}

@@ -66,15 +66,18 @@ def transcribe(
       silero-like transcribe samples/audiobook.opus
       silero-like transcribe talks/ 'calls/**/*.wav' --format jsonl > transcripts.jsonl
       silero-like transcribe talks/ --format json --output-dir transcripts/ --jobs 2
+      silero-like transcribe talk.mp3 --format srt --output-dir .
       silero-like transcribe talk.flac --lm my.arpa.gz --hotwords names.txt
       silero-like transcribe night.flac --vad --format jsonl
       cat talk.flac | silero-like transcribe -
     """
-    if alternatives and format_ == "txt":
+    if alternatives and format_ not in ("json", "jsonl"):
         raise click.UsageError("--alternatives needs --format json or jsonl")
     recordings, problems = find_recordings(inputs)
     if jobs > 1 and len(recordings) > 1 and any(recording.source == "-" for recording in recordings):
         raise click.UsageError("standard input cannot be shared by --jobs: transcribe it by itself")
+    if len(recordings) > 1 and format_ in ("srt", "vtt") and not output_dir:
+        raise click.UsageError(f"--format {format_} of several recordings needs --output-dir: each is a file")
     paths = output_paths(recordings, output_dir, f".{format_}") if output_dir else []
     batch = Batch(context)
     for problem in problems:

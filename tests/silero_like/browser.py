@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,16 @@ return result;
 class Browser:
     """One window."""
 
-    def __init__(self, address: str) -> None:
-        options = ["--headless=new", "--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in QUIET)]
+    def __init__(self, address: str, arguments: Sequence[str] = ()) -> None:
+        quiet = (f"--disable-{name}" for name in QUIET)
+        options = ["--headless=new", "--no-sandbox", "--no-first-run", *quiet, *arguments]
         capabilities = {"alwaysMatch": {"goog:chromeOptions": {"args": options}}}
         self._address = f"{address}/session"
         self._address += f"/{self._call('', {'capabilities': capabilities})['sessionId']}"
 
-    def open(self, path: Path) -> None:
-        """Load a file and wait until it has loaded."""
-        self._call("/url", {"url": path.resolve().as_uri()})
+    def open(self, page: Path | str) -> None:
+        """Load a file or an address and wait until it has loaded."""
+        self._call("/url", {"url": page if isinstance(page, str) else page.resolve().as_uri()})
 
     def run(self, script: str) -> Any:
         """Run the body of a JavaScript function in the page; return what it returns."""
@@ -109,15 +110,15 @@ def is_there() -> bool:
 
 
 @contextlib.contextmanager
-def open_browser() -> Iterator[Browser]:
-    """Start the driver on a free port of this machine, and a window."""
+def open_browser(*arguments: str) -> Iterator[Browser]:
+    """Start the driver on a free port of this machine, and a window, with more of Chromium's arguments."""
     command = ["chromedriver", "--port=0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as driver:
         try:
             assert driver.stdout is not None
             line = next(line for line in driver.stdout if "started successfully on port" in line)
             port = int(line.split("port")[1].strip(" .\n"))
-            browser = Browser(f"http://127.0.0.1:{port}")
+            browser = Browser(f"http://127.0.0.1:{port}", arguments)
             try:
                 yield browser
             finally:

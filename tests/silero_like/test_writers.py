@@ -35,7 +35,7 @@ def test_json_holds_the_documented_fields_in_order(format: str) -> None:
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected a format among txt, json, jsonl, got 'docx'"):
+    with pytest.raises(ValueError, match="expected a format among txt, json, jsonl, srt, vtt, got 'docx'"):
         write_transcript(TRANSCRIPT, tmp_path / "new" / "a.docx", "docx")
     assert not list(tmp_path.iterdir())
 

@@ -1,0 +1,122 @@
+"""`silero-like serve`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from silero_like.cli.paths import INPUT_FILE
+
+TOKEN_VARIABLE = "SILERO_LIKE_TOKEN"
+
+
+@click.command()
+@click.option(
+    "--model",
+    "models",
+    metavar="[NAME=]BUNDLE",
+    multiple=True,
+    help="Model folder, and what requests call it; may be repeated [default: bundled English].",
+)
+@click.option("--lm", "lms", metavar="NAME=PATH", multiple=True, help="Language model that requests may ask for.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 for all of this machine's.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that transcribe [default: one a core].")
+@click.option("--queue", type=click.IntRange(min=0), default=64, show_default=True, help="Requests that may wait.")
+@click.option("--max-upload-mb", type=click.FloatRange(min=0.001), default=100.0, show_default=True)
+@click.option("--max-duration", metavar="S", type=click.FloatRange(min=1), default=3600.0, show_default=True)
+@click.option("--max-streams", type=click.IntRange(min=0), default=16, show_default=True, help="Live streams at once.")
+@click.option("--timeout", metavar="S", type=click.FloatRange(min=1), default=300.0, show_default=True)
+@click.option("--upload-timeout", metavar="S", type=click.FloatRange(min=1), default=120.0, show_default=True)
+@click.option("--drain", metavar="S", type=click.FloatRange(min=1), default=30.0, show_default=True)
+@click.option("--token-file", type=INPUT_FILE, help=f"Ask for this bearer token [default: ${TOKEN_VARIABLE}, or none].")
+@click.option("--log-transcripts", is_flag=True, help="Write what was said into the log.")
+def serve(
+    models: tuple[str, ...],
+    lms: tuple[str, ...],
+    host: str,
+    port: int,
+    workers: int | None,
+    queue: int,
+    max_upload_mb: float,
+    max_duration: float,
+    max_streams: int,
+    timeout: float,
+    upload_timeout: float,
+    drain: float,
+    token_file: Path | None,
+    log_transcripts: bool,
+) -> None:
+    """Serve OpenAI's transcription API, live streams and a page.
+
+    POST /v1/audio/transcriptions and GET /v1/models are OpenAI's; WebSocket /v1/stream gives partial and final
+    results while somebody speaks; / is a page to try both. --max-duration, in seconds of audio, and --max-upload-mb
+    bound a request, --upload-timeout and --timeout the time it takes to come and to be answered. SIGTERM lets
+    requests finish, for --drain seconds; SIGHUP, or a change of a model's files, loads the models anew. The log, on
+    standard error, is a JSON object a line.
+
+    \b
+    Examples:
+      silero-like serve
+      silero-like serve --model en=models/en --model zh=models/zh --lm news=news.bin
+      silero-like serve --host 0.0.0.0 --token-file token.txt --workers 4
+      curl -F file=@samples/audiobook.opus -F response_format=srt http://127.0.0.1:8000/v1/audio/transcriptions
+    """
+    from silero_like.bundle import BUNDLED_PATH, load_bundle
+    from silero_like.cli.decoder_options import read_hotword_lines
+    from silero_like.errors import MissingExtraError
+
+    try:
+        from silero_like.serve.server import run_server
+        from silero_like.serve.settings import ServeSettings
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"serve needs {error.name}: pip install 'silero_like[serve]'") from error
+
+    bundles = {}
+    for value in models or (str(BUNDLED_PATH),):
+        name, path = _named(value)
+        bundle = load_bundle(path, verify=False)  # what is not there is told before the workers start
+        name = name or bundle.config.name
+        if name in bundles:
+            raise click.UsageError(f"--model: two models are called {name}: write NAME=BUNDLE")
+        bundles[name] = path
+    language_models = {}
+    for value in lms:
+        name, path = _named(value)
+        if not name or not path.is_file() or name == "none":
+            raise click.UsageError(f"--lm: expected NAME=PATH of a file, got {value!r}")
+        language_models[name] = path
+    settings = ServeSettings(
+        models=bundles,
+        language_models=language_models,
+        read_hotwords=read_hotword_lines,
+        workers=workers or len(os.sched_getaffinity(0)),
+        max_queue=queue,
+        max_upload_bytes=round(max_upload_mb * 1e6),
+        max_duration_s=max_duration,
+        upload_timeout_s=upload_timeout,
+        timeout_s=timeout,
+        max_streams=max_streams,
+        drain_s=drain,
+        token=_token(token_file),
+        log_transcripts=log_transcripts,
+    )
+    if not run_server(settings, host=host, port=port):
+        click.get_current_context().exit(1)
+
+
+def _named(value: str) -> tuple[str, Path]:
+    """Split NAME=PATH; the name is empty where there is a path only."""
+    name, separator, path = value.partition("=")
+    if not separator or "/" in name or Path(value).exists():
+        return "", Path(value)
+    return name, Path(path)
+
+
+def _token(path: Path | None) -> str | None:
+    token = path.read_text(encoding="utf-8").strip() if path else os.environ.get(TOKEN_VARIABLE)
+    if token is not None and not token:
+        raise click.UsageError(f"expected a token in {path or f'${TOKEN_VARIABLE}'}, found nothing")
+    return token
