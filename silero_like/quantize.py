@@ -27,7 +27,7 @@ Range = tuple[float, float]
 WEIGHT_LEVELS = 63
 PERCENTILE = 90.0
 """Of the extremes of the calibration utterances: the outermost would waste levels on one loud utterance."""
-MAX_LAYER_KL = 2e-4
+MAX_LAYER_KL = 1e-4
 """Nats a frame that a layer may change the log-probs by, alone, to become int8."""
 SCALE_FLOOR = 1e-8
 

@@ -54,7 +54,7 @@ def write_manifest(path: Path, lang: str, domain: str) -> None:
 
 
 def made_up(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    """Set the recipe's variable and write the manifests that it names."""
+    """Set the recipe's variable and write the manifests and noise that it names."""
     recipe = load_recipe(path, [f"output_dir={folder / 'run'}"])
     variable = re.fullmatch(r"\$\{(\w+)\}", recipe.data.root)
     assert variable, "data.root is one variable, which the header names"
@@ -62,6 +62,11 @@ def made_up(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe
     for name in (*recipe.data.train, *recipe.data.dev, *recipe.data.replay):
         stem = name.removesuffix(".jsonl")
         write_manifest(folder / name, recipe.data.lang, DOMAINS.get(stem, stem.split(".")[0]))
+    if recipe.augment.noise:
+        index = folder / recipe.augment.noise
+        index.parent.mkdir()
+        soundfile.write(index.parent / "hum.wav", np.sin(np.arange(1600) / 5), 16000)
+        index.write_text(json.dumps([{"file": "hum.wav", "kind": "noise"}]), encoding="utf-8")
     return recipe
 
 

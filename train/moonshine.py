@@ -47,6 +47,8 @@ Array = npt.NDArray[np.float32]
 NAME = "Moonshine tiny (moonshine-voice 0.0.49), encoder with a CTC head"
 BATCH_S = 300.0
 SPEEDS = (0.85, 1.15)
+MAX_DISAGREEMENT = 0.25
+"""Characters by which the texts with and without a language model may differ, as a share."""
 
 
 class _Block(nn.Module):
@@ -180,12 +182,18 @@ def _cer(head: Head, features: Features, rows: Sequence[Row], data: Dataset) -> 
 def write_pseudo(
     path: Path, head: Head, features: Features, rows: Sequence[Row], tokenizer: Tokenizer, lm_path: Path | None
 ) -> None:
-    """Write a manifest of unlabelled recordings with what the head hears in them; silent ones are left out."""
-    decoder = BeamDecoder(tokenizer, BeamConfig(), lm_path, {}) if lm_path else GreedyDecoder(tokenizer.blank_id)
+    """Write a manifest of unlabelled recordings with what the head hears in them.
+
+    Silent ones are left out, and those that with a language model would be another text (`MAX_DISAGREEMENT`).
+    """
+    greedy = GreedyDecoder(tokenizer.blank_id)
+    decoder = BeamDecoder(tokenizer, BeamConfig(), lm_path, {}) if lm_path else greedy
     lines = []
     for row, log_probs in _log_probs(head, features, rows):
-        text = tokenizer.decode(decoder.decode_parts([log_probs]).alignment.token_ids)
-        if text:
+        heard, text = (
+            tokenizer.decode(which.decode_parts([log_probs]).alignment.token_ids) for which in (greedy, decoder)
+        )
+        if text and edit_distance(heard, text) <= MAX_DISAGREEMENT * len(text):
             known = {**json.loads(row.about), "audio_filepath": row.audio_path, "text": text, "annotation": "pseudo"}
             lines.append(json.dumps(known, ensure_ascii=False) + "\n")
     path.write_text("".join(lines), encoding="utf-8")
