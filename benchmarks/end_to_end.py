@@ -75,7 +75,7 @@ def main() -> None:
         speeds = measure_systems(ours, files)
         costs = breakdown(ours["beam"], load_bundle(arguments.model).model_path, waveforms, files)
         starts = measure_starts(ours, waveforms, arguments.model, folder)
-        jobs = measure_jobs(files, arguments.jobs_audio_s, arguments.model)
+        jobs = measure_jobs(files, arguments.jobs_audio_s, arguments.model, folder)
     print(f"two jobs: {jobs['1'] / jobs['2']:.2f} times as fast as one ({jobs['1']:.1f} s, {jobs['2']:.1f} s)")
     bars = check_bars(speeds, starts, jobs)
     print(*bars, machine_lines(), sep="\n")
@@ -166,9 +166,12 @@ def measure_starts(
     return found
 
 
-def measure_jobs(files: Files, audio_s: float, model: str) -> dict[str, float]:
+def measure_jobs(files: Files, audio_s: float, model: str, folder: Path) -> dict[str, float]:
     """Return the wall time of the command with one process and with two; their output must be the same."""
-    paths = files.paths["flac"] * max(1, round(audio_s / files.audio_s))
+    paths = []
+    for number, path in enumerate(files.paths["flac"] * max(1, round(audio_s / files.audio_s))):
+        paths.append(folder / f"again-{number}.flac")  # the command takes a file once, however often it is named
+        os.link(path, paths[-1])
     runs = {jobs: run_command(["transcribe", *paths, "--model", model, "--jobs", jobs]) for jobs in ("1", "2")}
     if runs["1"].output != runs["2"].output:
         raise SystemExit("two processes gave another output than one")

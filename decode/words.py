@@ -1,7 +1,7 @@
 """Words, with their times and confidence, from aligned tokens."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import exp
@@ -13,6 +13,8 @@ HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 HAN_CHARACTER = re.compile(f"[{HAN}]")
 TEXT_WORD = re.compile(rf"[{HAN}]|[^\s{HAN}]+")
 PIECE_PART = re.compile(f"{WORD_START}?(?:[{HAN}]|[^{WORD_START}{HAN}]+)|{WORD_START}")
+
+SPANS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)  # ten hours have a hundred thousand
@@ -74,23 +76,32 @@ def group_words(pieces: Sequence[str], alignment: Alignment, frame_s: float, off
             f"expected one piece for each of {len(alignment.token_ids)} aligned tokens, got {len(pieces)}: "
             "look up alignment.token_ids in the tokenizer's pieces"
         )
-    words = []
+    return list(each_word(pieces, alignment, frame_s, offset_s))
+
+
+def each_word(pieces: Iterable[str], alignment: Alignment, frame_s: float, offset_s: float = 0.0) -> Iterator[Word]:
+    """Yield what `group_words` returns, one by one: the tokens of ten hours as lists of numbers are large."""
     for group in _groups(_parts(pieces, alignment)):
         text = "".join(part.text for part in group).lstrip(WORD_START)
         if text:
             confidence = min(1.0, exp(sum(part.log_prob for part in group) / len(group)))
             start, end = group[0].start * frame_s, group[-1].end * frame_s
-            words.append(Word(text, offset_s + start, offset_s + end, confidence))
-    return words
+            yield Word(text, offset_s + start, offset_s + end, confidence)
 
 
-def _parts(pieces: Sequence[str], alignment: Alignment) -> Iterator[_Part]:
-    starts, ends = alignment.start_frames.tolist(), alignment.end_frames.tolist()
-    for piece, start, end, log_prob in zip(pieces, starts, ends, alignment.log_probs.tolist(), strict=True):
+def _parts(pieces: Iterable[str], alignment: Alignment) -> Iterator[_Part]:
+    for piece, (start, end, log_prob) in zip(pieces, _spans(alignment), strict=True):
         texts = PIECE_PART.findall(piece)
         edges = [start + (end - start) * number / len(texts) for number in range(len(texts))] + [end]
         for text, (part_start, part_end) in zip(texts, pairwise(edges), strict=True):
             yield _Part(text, part_start, part_end, log_prob)
+
+
+def _spans(alignment: Alignment) -> Iterator[tuple[int, int, float]]:
+    """Yield start, end and log-probability of each token."""
+    columns = (alignment.start_frames, alignment.end_frames, alignment.log_probs)
+    for at in range(0, len(alignment.token_ids), SPANS_AT_ONCE):
+        yield from zip(*(column[at : at + SPANS_AT_ONCE].tolist() for column in columns), strict=True)
 
 
 def _groups(parts: Iterator[_Part]) -> Iterator[list[_Part]]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from decode.align import Alignment
 from decode.calibration import scaled
 from decode.times import Decoded
-from decode.words import Word, group_words
+from decode.words import Word, each_word
 from silero_like.audio import SAMPLE_RATE, check_waveform, stream_audio
 from silero_like.bundle import BUNDLED_PATH, load_bundle
 from silero_like.decoding import Decoder, GreedyDecoder, make_decoder
@@ -160,8 +160,8 @@ class Recognizer:
     def transcript(self, alignment: Alignment, duration_s: float, audio_filepath: str = "") -> Transcript:
         """Read aligned tokens; the words end no later than the recording."""
         temperature = self.decoder.temperature
-        pieces = [self.tokenizer.pieces[token_id] for token_id in alignment.token_ids]
-        words = group_words(pieces, alignment, self.config.frame_s)
+        pieces = (self.tokenizer.pieces[token_id] for token_id in alignment.token_ids)
+        words = each_word(pieces, alignment, self.config.frame_s)
         return Transcript(
             audio_filepath=audio_filepath,
             duration=duration_s,

@@ -13,10 +13,12 @@ from typing import Any
 
 import sentencepiece
 
+from decode.words import WORD_START
 from silero_like.errors import BundleError, ConfigError
 from silero_like.writers import write_atomically
 
 MAX_SENSIBLE_PIECES = 1000
+MANY_TOKENS = 10000
 MODEL_TYPES = ("bpe", "unigram")
 MAX_LINE_BYTES = 1 << 20  # sentencepiece drops longer lines without a word; its default is 4192
 # The normaliser's name as the model file stores it (protobuf field 1, 8 bytes). It stands behind the pieces, so a
@@ -64,13 +66,22 @@ class Tokenizer:
             ValueError: an id is negative or not below ``vocab_size``.
         """
         token_ids = [int(i) for i in ids]
-        for token_id in token_ids:
+        for token_id in sorted(set(token_ids)):
             if not 0 <= token_id < self.vocab_size:
                 hint = (
                     "that is the blank: collapse the labels first" if token_id == self.blank_id else "wrong tokenizer?"
                 )
                 raise ValueError(f"expected token ids from 0 to {self.vocab_size - 1}, got {token_id}: {hint}")
-        return str(self._processor.decode(token_ids))
+        return " ".join(str(self._processor.decode(part)) for part in self._passages(token_ids))
+
+    def _passages(self, token_ids: list[int]) -> Iterator[list[int]]:
+        """Cut where words start: sentencepiece takes a hundred bytes a token, and ten hours have 250,000."""
+        start = 0
+        for at in range(MANY_TOKENS, len(token_ids)):
+            if at - start >= MANY_TOKENS and self.pieces[token_ids[at]].startswith(WORD_START):
+                yield token_ids[start:at]
+                start = at
+        yield token_ids[start:]
 
 
 def train_tokenizer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -12,6 +13,9 @@ from silero_like.subtitles import render_srt, render_vtt
 
 if TYPE_CHECKING:
     from silero_like.recognizer import Transcript
+
+
+WORDS_AT_ONCE = 1000
 
 
 def render(transcript: Transcript, format: str) -> str:
@@ -60,11 +64,24 @@ def _txt(transcript: Transcript) -> str:
 
 
 def _json(transcript: Transcript) -> str:
-    return json.dumps(transcript.to_dict(), ensure_ascii=False, indent=2)
+    return _with_words(transcript, 2, ",\n    ", "\n    {}\n  ")
 
 
 def _jsonl(transcript: Transcript) -> str:
-    return json.dumps(transcript.to_dict(), ensure_ascii=False)
+    return _with_words(transcript, None, ", ", "{}")
+
+
+def _with_words(transcript: Transcript, indent: int | None, between: str, around: str) -> str:
+    """Return the JSON object; its words are made some at a time: those of ten hours are large as objects."""
+    frame = json.dumps(dataclasses.replace(transcript, words=()).to_dict(), ensure_ascii=False, indent=indent)
+    words = []
+    for start in range(0, len(transcript.words), WORDS_AT_ONCE):
+        some = dataclasses.replace(transcript, words=transcript.words[start : start + WORDS_AT_ONCE]).to_dict()
+        words += [json.dumps(word, ensure_ascii=False, indent=indent).replace("\n", "\n    ") for word in some["words"]]
+    if not words:
+        return frame
+    listed = around.format(between.join(words))
+    return frame.replace('"words": []', f'"words": [{listed}]', 1)  # no string holds this: its quotes are escaped
 
 
 RENDERERS: Mapping[str, Callable[[Transcript], str]] = {

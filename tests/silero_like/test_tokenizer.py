@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.text import get_normalizer
+from silero_like import tokenizer
 from silero_like.cli import main
 from silero_like.errors import BundleError, ConfigError
 from silero_like.tokenizer import Tokenizer, train_tokenizer
@@ -60,6 +61,18 @@ def test_round_trip_of_any_words_in_known_letters(trained: Tokenizer, lang: str,
     letters = sorted(set("".join(normalized(lang))) - {" "})
     text = " ".join(data.draw(st.lists(st.text(alphabet=letters, min_size=1))))
     assert trained.decode(trained.encode(text)) == text
+
+
+def test_a_long_text_is_decoded_in_passages_to_the_same(
+    trained: Tokenizer, lang: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in normalized(lang):
+        token_ids = [*trained.encode(text), 0, *trained.encode(text)]
+        whole = trained.decode(token_ids)
+        for many in (1, 2, 5):
+            monkeypatch.setattr(tokenizer, "MANY_TOKENS", many)
+            assert trained.decode(token_ids) == whole
+        monkeypatch.undo()
 
 
 @given(st.text())

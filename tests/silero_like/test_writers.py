@@ -1,5 +1,6 @@
 """Transcript formats and whole-file writing."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from decode.words import Word
+from silero_like import writers
 from silero_like.recognizer import Transcript
 from silero_like.writers import FORMATS, render, write_transcript
 
@@ -32,6 +34,15 @@ def test_json_holds_the_documented_fields_in_order(format: str) -> None:
     assert values["words"][0] == {"word": "день", "start": 0.08, "end": 0.4, "confidence": 0.9}
     assert "день 好" in text  # readable, not escaped
     assert ("\n" in text) == (format == "json")
+
+
+@pytest.mark.parametrize("n_words", [0, 1, 2, 5])
+def test_words_made_some_at_a_time_give_the_same_json(n_words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = tuple(Word(f'{n}, "words": [] и 词\n  {{}}', n / 3, n / 3 + 0.1, 0.5) for n in range(n_words))
+    transcript = dataclasses.replace(TRANSCRIPT, text='a "words": [] b {}', words=words)
+    monkeypatch.setattr(writers, "WORDS_AT_ONCE", 2)
+    assert render(transcript, "json") == json.dumps(transcript.to_dict(), ensure_ascii=False, indent=2)
+    assert render(transcript, "jsonl") == json.dumps(transcript.to_dict(), ensure_ascii=False)
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
