@@ -13,7 +13,7 @@ import onnxruntime
 from silero_like.bundle import MODEL_NAME, load_bundle, write_checksums
 from silero_like.errors import BundleError
 from silero_like.quantize import (
-    MAX_LAYER_KL,
+    MAX_LAYER_KLS,
     Array,
     activation_ranges,
     folded,
@@ -28,7 +28,12 @@ QUANTIZATION_NAME = "quantization.json"
 
 
 def quantize_bundle(
-    source: str | Path, target: Path, waveforms: Sequence[Array], calibration: Mapping[str, Any]
+    source: str | Path,
+    target: Path,
+    waveforms: Sequence[Array],
+    calibration: Mapping[str, Any],
+    *,
+    max_layer_kl: float = MAX_LAYER_KLS[0],
 ) -> dict[str, float]:
     """Write a copy of a float bundle whose linear layers are int8; weights for fine-tuning stay what they are.
 
@@ -37,9 +42,10 @@ def quantize_bundle(
         target: folder to make.
         waveforms: calibration speech, float32 `(N,)` each, 16 kHz; a hundred utterances of all domains serve well.
         calibration: what they are, for `quantization.json`.
+        max_layer_kl: nats a frame that a layer may change the log-probs by, alone, to become int8.
 
     Returns:
-        What each linear layer would change as int8, nats a frame; those above `MAX_LAYER_KL` stayed float32.
+        What each linear layer would change as int8, nats a frame; those above `max_layer_kl` stayed float32.
 
     Raises:
         BundleError: the bundle is int8 already, or has no linear layer.
@@ -53,7 +59,7 @@ def quantize_bundle(
         raise BundleError(f"{source}: no linear layer found in its graph: export the checkpoint again")
     ranges = activation_ranges(model, {layer.source for layer in layers}, waveforms)
     changes = sensitivity(model, layers, ranges, waveforms[::3])
-    chosen = [layer for layer in layers if changes[layer.name] <= MAX_LAYER_KL]
+    chosen = [layer for layer in layers if changes[layer.name] <= max_layer_kl]
     shutil.copytree(bundle.path, target)
     (target / MODEL_NAME).write_bytes(quantized(model, chosen, ranges).SerializeToString())
     report = {
@@ -61,7 +67,7 @@ def quantize_bundle(
         "activations": "uint8, static",
         "onnxruntime": onnxruntime.__version__,
         "calibration": dict(calibration),
-        "max_layer_kl": MAX_LAYER_KL,
+        "max_layer_kl": max_layer_kl,
         "layers": {
             layer.name: {"kl": round(changes[layer.name], 7), "type": "int8" if layer in chosen else "float32"}
             for layer in layers

@@ -27,8 +27,8 @@ Range = tuple[float, float]
 WEIGHT_LEVELS = 63
 PERCENTILE = 90.0
 """Of the extremes of the calibration utterances: the outermost would waste levels on one loud utterance."""
-MAX_LAYER_KL = 1e-4
-"""Nats a frame that a layer may change the log-probs by, alone, to become int8."""
+MAX_LAYER_KLS = (2e-4, 1e-4, 5e-5)
+"""Nats a frame that a layer may change the log-probs by, alone, to become int8; the next where int8 costs too much."""
 SCALE_FLOOR = 1e-8
 
 

@@ -327,8 +327,8 @@ def test_progress_only_on_a_terminal(stand_in: StandIn, talk: Path) -> None:
 def test_a_closed_pipe_is_quiet(stand_in: StandIn, talk: Path) -> None:
     for number in range(20):
         talk.with_name(f"{number}.wav").write_bytes(talk.read_bytes())
-    command = [*COMMAND, "transcribe", "--model", str(stand_in.path), str(talk.parent)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command = [*COMMAND, "transcribe", "--model", str(stand_in.path), str(talk.parent), "--format", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pipesize=4096) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()

@@ -15,7 +15,6 @@ from click.testing import CliRunner, Result
 torch = pytest.importorskip("torch", reason="export needs the train extra")
 onnx = pytest.importorskip("onnx", reason="export needs the train extra")
 
-from silero_like import export_int8  # noqa: E402
 from silero_like.bundle import load_bundle  # noqa: E402
 from silero_like.cli import main  # noqa: E402
 from silero_like.errors import BundleError  # noqa: E402
@@ -92,13 +91,10 @@ def test_int8_rows_of_a_batch_are_what_they_are_alone(bundles: tuple[Path, Path]
         np.testing.assert_allclose(row, runtime.log_probs(waveform), atol=0.05)  # a level more or less, where it rounds
 
 
-def test_a_layer_that_measures_badly_stays_float(
-    bundles: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_layer_that_measures_badly_stays_float(bundles: tuple[Path, Path], tmp_path: Path) -> None:
     report = json.loads((bundles[1] / "quantization.json").read_text())["layers"]
     changes = sorted(layer["kl"] for layer in report.values())
-    monkeypatch.setattr(export_int8, "MAX_LAYER_KL", changes[-2])
-    quantize_bundle(bundles[0], tmp_path / "mixed", noises(6), {})
+    quantize_bundle(bundles[0], tmp_path / "mixed", noises(6), {}, max_layer_kl=changes[-2])
     layers = json.loads((tmp_path / "mixed" / "quantization.json").read_text())["layers"]
     worst = max(report, key=lambda name: report[name]["kl"])
     assert layers[worst]["type"] == "float32"

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -79,7 +80,7 @@ def status_of(answer: bytes) -> int:
 
 
 def send(served: Served, *parts: bytes, pause_s: float = 0.0) -> bytes:
-    """Send bytes as they are; return the beginning of the answer, or nothing where there is none."""
+    """Send bytes as they are; return the answer, or nothing where there is none."""
     with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
         try:
             for part in parts:
@@ -87,7 +88,15 @@ def send(served: Served, *parts: bytes, pause_s: float = 0.0) -> bytes:
                 time.sleep(pause_s)
         except OSError:  # it has stopped listening
             pass
-        return connection.recv(65536)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):  # behind an answer, when it has not read all
+            while part := connection.recv(65536):
+                answer += part
+                head, _, body = answer.partition(b"\r\n\r\n")  # which may come one after the other
+                length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+                if length and len(body) >= int(length[1]):
+                    break
+        return answer
 
 
 def test_an_upload_that_says_it_is_too_large(served: Served) -> None:

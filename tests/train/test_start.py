@@ -64,9 +64,9 @@ def test_the_weights_of_a_bundle_are_taken_over(recipe_path: Path, bundled_model
     assert tokenizer.model == (bundled_model / "tokenizer.model").read_bytes() and source.normalizer == "en-1"
     waveform = (0.1 * np.random.default_rng(0).standard_normal(40000)).astype(np.float32)
     served = np.exp(Runtime(load_bundle(bundled_model)).log_probs(waveform))  # int8, so doubtful labels differ
-    np.testing.assert_allclose(np.exp(log_probs(model, waveform)), served, atol=0.02)
-    untrained = np.exp(log_probs(Recognizer(model.config), waveform))
-    assert np.abs(untrained - served).max() > 0.5  # the tolerance tells models apart
+    taken, untrained = (np.exp(log_probs(each, waveform)) for each in (model, Recognizer(model.config)))
+    assert np.abs(taken - served).mean() < 2e-4  # of noise, on which no label is sure: one frame may differ by 0.2
+    assert np.abs(untrained - served).mean() > 2e-3  # the tolerance tells models apart
 
 
 def test_the_weights_of_a_float_bundle_are_those_of_its_graph(
