@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from silero_like.model.summary import summarize
 from silero_like.reference import make_reference
 from silero_like.runtime import Runtime
 from silero_like.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import onnx
 
 OPSET = 18
 PARITY_TOLERANCE = (
@@ -121,7 +124,15 @@ def place_bundle(folder: Path, target: Path) -> None:
 
 
 def export_onnx(model: Recognizer, path: Path, *, half_weights: bool = False) -> None:
-    """Write the graph: waveform `(B, N)` and lengths `(B,)` in, log_probs `(B, T, V)` and lengths `(B,)` out."""
+    """Write the graph, with weights as float16 if asked to."""
+    proto = convert(model)
+    if half_weights:
+        _store_half(proto)
+    path.write_bytes(proto.SerializeToString())
+
+
+def convert(model: Recognizer) -> onnx.ModelProto:
+    """Return the graph: waveform `(B, N)` and lengths `(B,)` in, log_probs `(B, T, V)` and lengths `(B,)` out."""
     waveform, lengths = torch.zeros(2, 2 * SAMPLE_RATE), torch.tensor([2 * SAMPLE_RATE, SAMPLE_RATE])
     dynamic = torch.export.Dim.DYNAMIC
     with warnings.catch_warnings(), _quiet("torch.onnx"):  # the exporter warns about its own internals
@@ -138,11 +149,9 @@ def export_onnx(model: Recognizer, path: Path, *, half_weights: bool = False) ->
         )
     if program is None:
         raise BundleError("the ONNX exporter returned nothing")
-    proto = program.model_proto
+    proto: onnx.ModelProto = program.model_proto
     _strip_metadata(proto)
-    if half_weights:
-        _store_half(proto)
-    path.write_bytes(proto.SerializeToString())
+    return proto
 
 
 def check_parity(model: Recognizer, runtime: Runtime, *, seed: int = 0) -> float:

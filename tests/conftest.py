@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +17,15 @@ ROOT = Path(__file__).resolve().parent.parent
 LONG = (
     "test_static.py",
     "test_export.py",
+    "test_sherpa.py",
+    "test_start.py",
     "test_distributed.py",
     "test_loop.py",
     "test_robustness.py",
     "test_quantize.py",
+    "test_serve.py",
+    "test_serve_page.py",
+    "test_moonshine.py",
 )
 """Files that begin first: one that began last would keep a single worker busy."""
 
@@ -74,25 +78,26 @@ def bundled_model() -> Path:
 def _convert_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let equal models be converted to ONNX once, for all tests and workers: torch takes some ten seconds for one."""
     pytest.importorskip("torch", reason="export needs the train extra")
-    from silero_like import export
+    import onnx
 
-    folder, convert = tmp_path_factory.getbasetemp(), export.export_onnx
+    from silero_like import export
+    from silero_like.writers import write_atomically
+
+    folder, convert = tmp_path_factory.getbasetemp(), export.convert
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # which the workers share
 
-    def convert_once(model: Recognizer, path: Path, *, half_weights: bool = False) -> None:
-        digest = hashlib.sha256(f"{model.config} {half_weights}".encode())
+    def convert_once(model: Recognizer) -> onnx.ModelProto:
+        digest = hashlib.sha256(repr(model.config).encode())
         for name, value in model.state_dict().items():
             digest.update(name.encode() + value.numpy().tobytes())
         kept = folder / f"{digest.hexdigest()}.onnx"
         if not kept.exists():
-            convert(model, path, half_weights=half_weights)
-            shutil.copy(path, path.with_suffix(".copy"))
-            path.with_suffix(".copy").rename(kept)
-        shutil.copy(kept, path)
+            write_atomically(kept, convert(model).SerializeToString())
+        return onnx.load(kept)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "export_onnx", convert_once)
+        patch.setattr(export, "convert", convert_once)
         yield
 
 

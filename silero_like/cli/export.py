@@ -210,15 +210,17 @@ def _quantize(
         points, domain = worst_loss(parity.rows[1], after)
         if points <= tolerance or force:
             return target
-        click.echo(f"int8 costs {points:.2f} points of CER in {domain}, more than {tolerance:g}", err=True)
-        if max_layer_kl != MAX_LAYER_KLS[-1]:  # once more, with fewer layers
-            parity.rows.remove(after)
-            shutil.rmtree(target)
-    click.echo(parity.table())
-    raise BundleError(
-        f"int8 costs {points:.2f} points of CER in {domain}, more than {tolerance:g}: nothing was written; "
-        "calibrate with more speech (--calibrate), raise --tolerance, or keep it by --force"
-    )
+        loss = f"int8 costs {points:.2f} points of CER in {domain}, more than {tolerance:g}"
+        if max_layer_kl == MAX_LAYER_KLS[-1]:
+            click.echo(parity.table())
+            raise BundleError(
+                f"{loss}: nothing was written; calibrate with more speech (--calibrate), raise --tolerance, or keep it "
+                "by --force"
+            )
+        click.echo(f"{loss}: once more, with fewer layers", err=True)
+        parity.rows.remove(after)
+        shutil.rmtree(target)
+    return target
 
 
 def _sensitivity(changes: dict[str, float], limit: float) -> str:
