@@ -69,6 +69,7 @@ def test_the_weights_of_a_bundle_are_taken_over(recipe_path: Path, bundled_model
     assert np.abs(untrained - served).mean() > 2e-3  # the tolerance tells models apart
 
 
+@pytest.mark.slow  # a conversion of its own; the bundled model's test above guards the same by default
 def test_the_weights_of_a_float_bundle_are_those_of_its_graph(
     source: Source, tokenizer: Tokenizer, recipe_path: Path, tmp_path: Path
 ) -> None:
