@@ -78,9 +78,16 @@ def main() -> None:
         jobs = measure_jobs(files, arguments.jobs_audio_s, arguments.model, folder)
     print(f"two jobs: {jobs['1'] / jobs['2']:.2f} times as fast as one ({jobs['1']:.1f} s, {jobs['2']:.1f} s)")
     bars = check_bars(speeds, starts, jobs)
+    print(
+        "published elsewhere, s of audio a core-second:",
+        *(f"  {name:24}{rate:6}" for name, rate in PUBLISHED.items()),
+        sep="\n",
+    )
     print(*bars, machine_lines(), sep="\n")
     figures = {"audio_s": files.audio_s, "audio_s_per_core_s": speeds, "core_ms_per_audio_s": costs}
-    write_figures(arguments.json, {**figures, "start_wall_s": starts, "jobs_wall_s": jobs, "bars": bars})
+    write_figures(
+        arguments.json, {**figures, "start_wall_s": starts, "jobs_wall_s": jobs, "published": PUBLISHED, "bars": bars}
+    )
 
 
 def write_files(waveforms: Sequence[Array], folder: Path) -> Files:
@@ -164,6 +171,15 @@ def measure_starts(
     for name, wall_s in found.items():
         print(f"{SHORT_S:.0f} s of speech, {name:12} {1000 * wall_s:6.0f} ms")
     return found
+
+
+PUBLISHED = {
+    "Citrinet-512, 36 M": 2.8,
+    "Conformer-CTC, 30 M": 12.0,
+    "Moonshine tiny, int8": 31.0,
+    "Paraformer, 68 M, int8": 37.0,
+}
+"""Seconds of audio a core-second in the documents of sherpa and FunASR: other machines, other speech, no file to read."""
 
 
 def measure_jobs(files: Files, audio_s: float, model: str, folder: Path) -> dict[str, float]:
