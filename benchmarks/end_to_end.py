@@ -179,7 +179,7 @@ PUBLISHED = {
     "Moonshine tiny, int8": 31.0,
     "Paraformer, 68 M, int8": 37.0,
 }
-"""Seconds of audio a core-second in the documents of sherpa and FunASR: other machines, other speech, no file to read."""
+"""Seconds of audio a core-second in the documents of sherpa and FunASR: other machines and other speech."""
 
 
 def measure_jobs(files: Files, audio_s: float, model: str, folder: Path) -> dict[str, float]:
