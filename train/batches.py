@@ -17,6 +17,7 @@ from data.manifest import Utterance
 from data.store import AudioStore
 from silero_like.audio import SAMPLE_RATE
 from train.sampler import Draw
+from train.shapes import padded_samples
 from train.targets import Soft, SoftTargets, pad_soft
 
 Task = TypeVar("Task")
@@ -94,9 +95,9 @@ class Batch:
 def collate(
     waveforms: Sequence[npt.NDArray[np.float32]], labels: Sequence[Sequence[int]], indices: Sequence[int]
 ) -> Batch:
-    """Pad float32 `(N,)` waveforms with zeros into one batch."""
+    """Pad float32 `(N,)` waveforms with zeros into one batch of a common shape (train/shapes.py)."""
     lengths = [len(waveform) for waveform in waveforms]
-    padded = np.zeros((len(waveforms), max(lengths, default=0)), np.float32)
+    padded = np.zeros((len(waveforms), padded_samples(max(lengths, default=0))), np.float32)
     for row, waveform in enumerate(waveforms):
         padded[row, : len(waveform)] = waveform
     flat = [token for row in labels for token in row]

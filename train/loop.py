@@ -41,6 +41,7 @@ from train.interruptions import plain_disk_errors, stop_signals
 from train.memory import estimate_memory, keep_freed_memory
 from train.objective import Learned, Objective, joined
 from train.schedule import consistency_weight, learning_rate
+from train.shapes import keep_compiled
 from train.start import load_data_and_model, parameter_groups, provenance
 from train.telemetry import BLANK_ADVICE, Telemetry, Timers
 
@@ -53,6 +54,7 @@ class Trainer:
     @plain_disk_errors()
     def __init__(self, recipe: Recipe, *, command: str = "") -> None:
         keep_freed_memory()
+        keep_compiled()
         self.recipe, self.command = recipe, command
         self.group = Group(recipe.loop.timeout_s)
         if recipe.loop.threads:

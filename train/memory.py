@@ -14,13 +14,14 @@ from silero_like.model.config import SAMPLE_RATE
 from silero_like.model.encoder import Recognizer
 from train.batches import Batch, collate
 from train.objective import Objective
+from train.shapes import padded_samples
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
 LARGE = 1 << 30
 CUDA_CONTEXT = 700_000_000
 CARD = 11e9  # bytes of the cards that the recipes are made for
 SHORT_LIVED = 0.1  # tensors that live only within a layer, as a share of the activations
-MADE_UP_S = 5.0
+MADE_UP_S = padded_samples(5 * SAMPLE_RATE) / SAMPLE_RATE
 
 
 def keep_freed_memory() -> bool:

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from silero_like.errors import ConfigError
+from silero_like.model.config import SAMPLE_RATE
+from train.shapes import padded_samples
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class DomainSampler:
         Args:
             durations_s: `(n,)` seconds of each utterance.
             domains: `(n,)` its domain.
-            batch_s: bound on batch size x longest utterance, in seconds after the speed change.
+            batch_s: bound on batch size x longest utterance with its padding, in seconds after the speed change.
             round_batches: about how many batches a rank gets in a round.
             speeds: factors drawn with equal probability.
         """
@@ -159,12 +161,11 @@ class DomainSampler:
     def _cut(self, draws: Sequence[Draw], played_s: Mapping[Draw, float]) -> Iterator[list[Draw]]:
         """Cut draws sorted by length into batches within the budget; one that is too long is a batch of its own."""
         batch: list[Draw] = []
-        longest = 0.0
         for draw in draws:
-            longest = max(longest, played_s[draw])
-            if batch and longest * (len(batch) + 1) > self.batch_s:
+            length_s = padded_samples(round(played_s[draw] * SAMPLE_RATE)) / SAMPLE_RATE
+            if batch and length_s * (len(batch) + 1) > self.batch_s:
                 yield batch
-                batch, longest = [], played_s[draw]
+                batch = []
             batch.append(draw)
         if batch:
             yield batch

@@ -11,6 +11,7 @@ from data.manifest import Utterance, read_manifest
 from data.store import AudioStore
 from train.batches import Batch, Example, collate, load_ahead, make_batch
 from train.sampler import Draw
+from train.shapes import padded_samples
 
 PLAIN = resolve(AugmentConfig(strength=0))
 
@@ -25,7 +26,8 @@ def make(rows: list[Example], *draws: Draw, strength: float = 0.0, seed: tuple[i
 
 def test_collate_pads_with_zeros() -> None:
     batch = collate([np.ones(3, np.float32), np.ones(1, np.float32)], [[5, 6], [7]], [10, 11])
-    assert batch.waveform.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch.waveform[:, :3].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch.waveform.shape == (2, padded_samples(3)) and not batch.waveform[:, 3:].any()
     assert (batch.lengths.tolist(), batch.labels.tolist(), batch.label_lengths.tolist()) == ([3, 1], [5, 6, 7], [2, 1])
     assert (batch.audio_s, batch.n_labels) == (4 / 16000, 3)
 

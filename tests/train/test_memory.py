@@ -14,12 +14,12 @@ from train.batches import Batch
 from train.memory import CUDA_CONTEXT, MADE_UP_S, estimate_memory, keep_freed_memory, made_up_batch
 from train.objective import Learned, Objective
 
-STEP = 160  # samples of a frame of the toy
+STEP = 80  # samples of a frame of the toy
 HIDDEN = 32
 
 
 class Toy(nn.Module):
-    """Two layers on frames of 10 ms, whose kept bytes can be counted by hand."""
+    """Two layers on frames of 5 ms, whose kept bytes can be counted by hand."""
 
     def __init__(self, *, bf16: bool) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ def objective(name: str, precision: str) -> Objective:
 def test_what_is_kept_is_counted_by_storage_without_parameters() -> None:
     """Kept: the waveform, for the first layer's gradient, and the hidden layer, once for ReLU and the second layer."""
     estimate = estimate_memory(Toy(bf16=False), batch_s=100)  # type: ignore[arg-type]
-    assert estimate.per_second == 4 * (16000 + 100 * HIDDEN)
+    assert estimate.per_second == 4 * (16000 + 200 * HIDDEN)
     assert estimate.state == 20 * (STEP * HIDDEN + HIDDEN)
     assert estimate.total == estimate.state + 1.1 * 100 * estimate.per_second + CUDA_CONTEXT
 
@@ -51,7 +51,7 @@ def test_what_is_kept_is_counted_by_storage_without_parameters() -> None:
 def test_copies_of_the_weights_that_autocast_makes_do_not_grow_with_the_batch() -> None:
     """The second layer's copy is kept for its input's gradient; the first layer's input has none."""
     estimate = estimate_memory(Toy(bf16=True), batch_s=100)  # type: ignore[arg-type]
-    assert estimate.per_second == 2 * (16000 + 100 * HIDDEN)
+    assert estimate.per_second == 2 * (16000 + 200 * HIDDEN)
     assert estimate.state == 20 * (STEP * HIDDEN + HIDDEN) + 2 * HIDDEN
 
 
@@ -60,7 +60,7 @@ def test_frozen_parameters_need_no_gradient_and_no_moments() -> None:
     toy.first.weight.requires_grad_(False)
     estimate = estimate_memory(toy, batch_s=100)  # type: ignore[arg-type]
     assert estimate.state == 8 * STEP * HIDDEN + 20 * HIDDEN
-    assert estimate.per_second == 4 * 100 * HIDDEN  # the waveform is needed for the first layer's gradient only
+    assert estimate.per_second == 4 * 200 * HIDDEN  # the waveform is needed for the first layer's gradient only
 
 
 def test_the_estimate_grows_with_batch_and_model_and_shrinks_with_precision() -> None:
@@ -99,7 +99,7 @@ def test_an_estimate_leaves_random_numbers_and_gradients_alone() -> None:
 def test_a_made_up_batch_has_labels_that_can_be_aligned() -> None:
     model = Recognizer(preset("tiny", n_labels=257))
     batch = made_up_batch(model, n_utterances=3, duration_s=MADE_UP_S)
-    assert batch.lengths.tolist() == [80000] * 3 and batch.label_lengths.tolist() == [10] * 3
+    assert batch.lengths.tolist() == [MADE_UP_S * 16000] * 3 and batch.label_lengths.tolist() == [10] * 3
     assert int(batch.labels.min()) >= 0 and int(batch.labels.max()) < 256  # the blank is no label
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from silero_like.errors import ConfigError
 from train.sampler import DomainSampler, Draw, Position, domain_shares
+from train.shapes import padded_samples
 
 GENERATOR = np.random.default_rng(0)
 DOMAINS = ["calls"] * 300 + ["talks"] * 60 + ["digits"] * 40
@@ -106,6 +107,17 @@ def test_a_domain_of_one_utterance_and_an_utterance_longer_than_the_budget_do_no
     ranks, _ = source.plan(source.start(), {"a": 0.5, "b": 0.5}, np.ones(3, np.bool_))
     assert len(ranks[0]) == len(ranks[1]) > 0
     assert all(len(batch) == 1 for batches in ranks for batch in batches if batch[0].index == 0)
+
+
+def test_batches_come_in_few_shapes() -> None:
+    durations_s = np.random.default_rng(0).uniform(0.5, 16, 20000)
+    source = DomainSampler(durations_s, ["a"] * 20000, batch_s=60, round_batches=2500, speeds=[1.0], seed=0)
+    ranks, _ = source.plan(source.start(), {"a": 1.0}, np.ones(20000, np.bool_))
+    shapes = Counter(
+        (len(batch), max(padded_samples(round(durations_s[draw.index] * 16000)) for draw in batch)) for batch in ranks[0]
+    )
+    assert shapes.total() > 2000 and len(shapes) < 120
+    assert all(n * samples <= 60 * 16000 for n, samples in shapes if n > 1)
 
 
 def test_speeds_are_drawn_about_equally() -> None:
