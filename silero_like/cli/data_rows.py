@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from click._termui_impl import ProgressBar  # click has no public name for it
 
     from data.examine import Examined, Sample
-    from data.manifest import Manifest, Utterance
+    from data.manifest import Utterance
     from data.measure_cache import FileState
 
 GROUP_ROWS = 16
@@ -66,14 +65,24 @@ def read_rows(paths: Sequence[Path], jobs: int | None, cache_path: Path | None) 
     """Read manifests and examine their rows, with progress on a terminal.
 
     Raises:
-        ManifestError: a manifest cannot be read.
+        ManifestError: a manifest cannot be read, or is empty.
         ConfigError: `cache_path` is no cache.
     """
     from data.examine import Sample
-    from data.manifest import read_manifest
+    from data.manifest import Utterance, stream_manifest
+    from silero_like.errors import ManifestError
 
-    manifests = [read_manifest(path) for path in dict.fromkeys(paths)]
-    rows = [(manifest.path, line, row) for manifest in manifests for line, row in _numbered(manifest)]
+    rows: list[tuple[Path, int, Utterance]] = []
+    problems: list[str] = []
+    for path in dict.fromkeys(paths):
+        n_before = len(rows) + len(problems)
+        for line, row in stream_manifest(path):
+            if isinstance(row, Utterance):
+                rows.append((path, line, row))
+            else:
+                problems.append(str(row))
+        if len(rows) + len(problems) == n_before:
+            raise ManifestError(f"{path}: empty: expected JSON lines, a recording each (docs/data.md)")
     results = _examine([row for *_, row in rows], n_processes(jobs), cache_path or _default_cache())
     samples = [
         Sample(manifest=path, line=line, utterance=row, problem=result)
@@ -81,21 +90,12 @@ def read_rows(paths: Sequence[Path], jobs: int | None, cache_path: Path | None) 
         else Sample(manifest=path, line=line, utterance=row, examined=result)
         for (path, line, row), result in zip(rows, results, strict=True)
     ]
-    problems = [problem for manifest in manifests for problem in manifest.problems]
     return Rows(samples=tuple(samples), problems=tuple(problems))
 
 
 def n_processes(jobs: int | None) -> int:
     """Return how many processes `--jobs` asks for."""
     return jobs or len(os.sched_getaffinity(0))
-
-
-def _numbered(manifest: Manifest) -> Iterator[tuple[int, Utterance]]:
-    """Yield the good rows with their line numbers."""
-    bad = {int(problem.removeprefix(f"{manifest.path}:").partition(":")[0]) for problem in manifest.problems}
-    lines = enumerate(manifest.path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1)
-    good = (number for number, line in lines if line.strip() and number not in bad)
-    yield from zip(good, manifest.utterances, strict=True)
 
 
 def _default_cache() -> Path:
