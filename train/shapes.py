@@ -1,8 +1,8 @@
 """Batches come in few shapes.
 
-PyTorch's products and convolutions on a CPU are compiled for the exact sizes of their operands, and what was compiled is kept
-for the next operands of the same sizes. With lengths as they come every batch has sizes of its own: in a step of `tiny` on
-two cores 19 of 215 ms went into compiling, and as much again into memory that fitted no freed piece.
+On a CPU PyTorch's products and convolutions are compiled for the exact sizes of their operands and kept for the next
+ones of these sizes. With lengths as they come every batch has sizes of its own: in a step of `tiny` on two cores 19 of
+215 ms went into compiling, and as much again into memory that fitted no freed piece.
 """
 
 from __future__ import annotations

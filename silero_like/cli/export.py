@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,22 @@ if TYPE_CHECKING:
     from train.checkpoint import Checkpoint
 
 N_CALIBRATION = 12  # utterances of each manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """How a checkpoint becomes a bundle."""
+
+    half_weights: bool
+    quantize: str | None
+    """"int8" or None."""
+    calibrate: tuple[Path, ...]
+    """Manifests of the speech that sets int8 ranges; the recipe's when empty."""
+    dev: tuple[Path, ...]
+    """Manifests of the speech to compare on; the recipe's when empty."""
+    tolerance: float
+    """Points of CER."""
+    force: bool
 
 
 @click.command()
@@ -77,18 +94,11 @@ def export(
     """
     from silero_like.errors import MissingExtraError
 
+    choices = Choices(
+        half_weights=half_weights, quantize=quantize, calibrate=calibrate, dev=dev, tolerance=tolerance, force=force
+    )
     tolerance_given = context.get_parameter_source("tolerance") is not click.core.ParameterSource.DEFAULT
-    if not quantize and (calibrate or force or tolerance_given):
-        raise click.UsageError(
-            "--calibrate, --tolerance and --force are for --quantize int8: add it, or leave them out"
-        )
-    if checkpoint.is_dir() and (layout == "bundle" or quantize or half_weights or dev):
-        raise click.UsageError(
-            f"{checkpoint} is a folder: name a checkpoint, best.safetensors; or, for a bundle in another layout, "
-            "add --layout sherpa-onnx and leave out --quantize, --half-weights and --dev"
-        )
-    if checkpoint.resolve() == out_dir.resolve():
-        raise click.UsageError(f"{out_dir} is what is to be read: name another folder to write")
+    _refuse_nonsense(checkpoint, out_dir, choices, layout, tolerance_given=tolerance_given)
     try:
         from silero_like.export import check_target, place_bundle
         from silero_like.sherpa import write_sherpa
@@ -99,16 +109,7 @@ def export(
         work = Path(temporary)
         folder = checkpoint
         if not checkpoint.is_dir():
-            folder = _bundle(
-                checkpoint,
-                work,
-                half_weights=half_weights,
-                quantize=quantize,
-                calibrate=calibrate,
-                dev=dev,
-                tolerance=tolerance,
-                force=force,
-            )
+            folder = _bundle(checkpoint, work, choices)
         if layout == "sherpa-onnx":
             write_sherpa(folder, work / layout)
             folder = work / layout
@@ -117,28 +118,32 @@ def export(
     click.echo(f"{out_dir}: {size_mb:.1f} MB", err=True)
 
 
-def _bundle(
-    checkpoint: Path,
-    work: Path,
-    *,
-    half_weights: bool,
-    quantize: str | None,
-    calibrate: tuple[Path, ...],
-    dev: tuple[Path, ...],
-    tolerance: float,
-    force: bool,
-) -> Path:
+def _refuse_nonsense(checkpoint: Path, out_dir: Path, choices: Choices, layout: str, *, tolerance_given: bool) -> None:
+    if not choices.quantize and (choices.calibrate or choices.force or tolerance_given):
+        raise click.UsageError(
+            "--calibrate, --tolerance and --force are for --quantize int8: add it, or leave them out"
+        )
+    if checkpoint.is_dir() and (layout == "bundle" or choices.quantize or choices.half_weights or choices.dev):
+        raise click.UsageError(
+            f"{checkpoint} is a folder: name a checkpoint, best.safetensors; or, for a bundle in another layout, "
+            "add --layout sherpa-onnx and leave out --quantize, --half-weights and --dev"
+        )
+    if checkpoint.resolve() == out_dir.resolve():
+        raise click.UsageError(f"{out_dir} is what is to be read: name another folder to write")
+
+
+def _bundle(checkpoint: Path, work: Path, choices: Choices) -> Path:
     """Make a bundle, float or int8, in a folder of `work`, and return that."""
     from silero_like.export import export_bundle
     from train.bundling import bundle_arguments
     from train.checkpoint import read_checkpoint
 
     state = read_checkpoint(checkpoint)
-    folder = export_bundle(work / "float", **bundle_arguments(state), half_weights=half_weights)
-    parity = _compare(state, folder, dev or _manifests(state, "dev"))
-    if quantize:
-        speech = calibrate or _manifests(state, "train")
-        folder = _quantize(folder, work / "int8", speech, parity, tolerance, force=force)
+    folder = export_bundle(work / "float", **bundle_arguments(state), half_weights=choices.half_weights)
+    parity = _compare(state, folder, choices.dev or _manifests(state, "dev"))
+    if choices.quantize:
+        speech = choices.calibrate or _manifests(state, "train")
+        folder = _quantize(folder, work / "int8", speech, parity, choices.tolerance, force=choices.force)
     _keep(parity, folder)
     return folder
 
