@@ -1,4 +1,4 @@
-"""`decode.likelihood` against the sum over every path."""
+"""Likelihoods of texts against the sum over every path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from decode.greedy import collapse
-from decode.likelihood import log_likelihood
+from decode.likelihood import log_likelihood, log_likelihoods
 
 
 @pytest.mark.parametrize("n_frames", range(6))
@@ -35,3 +35,22 @@ def test_no_probability_at_all() -> None:
 def test_labels_that_cannot_be(tokens: list[int]) -> None:
     with pytest.raises(ValueError, match=r"expected token_ids in \[0, 2\) without the blank 1"):
         log_likelihood(np.zeros((3, 2)), tokens, blank_id=1)
+
+
+def test_several_texts_at_once() -> None:
+    log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(3), 5))
+    totals: dict[tuple[int, ...], float] = {}
+    for path in itertools.product(range(3), repeat=5):
+        text = tuple(collapse(np.array(path), 2))
+        totals[text] = totals.get(text, 0.0) + float(np.exp(log_probs[np.arange(5), path].sum()))
+    texts = sorted(totals)
+    found = log_likelihoods(log_probs, texts, 2, floor=100)
+    np.testing.assert_allclose(np.exp(found), [totals[text] for text in texts], rtol=1e-9)
+
+
+def test_a_floor_bounds_what_a_wrong_label_costs_and_long_texts_are_impossible() -> None:
+    log_probs = np.log(np.eye(3)[[0, 2, 0]] + 1e-30)
+    wrong, right, too_long = log_likelihoods(log_probs, [[1, 1], [0, 0], [0, 1, 0, 1]], 2, floor=4.0)
+    assert abs(right) < 0.1
+    assert -8.1 < wrong < -7.0
+    assert too_long < -1e20
