@@ -118,7 +118,7 @@ class Trainer:
     def _step(self, batch: Batch, started: float, *, stop: bool = False) -> bool:
         """Take one step; return whether any process was asked to stop."""
         self.objective.consistency_weight = consistency_weight(self.progress.step, self.recipe.optimizer)
-        learned, split = self._backward(batch)
+        learned, split = self.backward(batch)
         audio_s, stops, splits, n_heard = self.group.average_gradients(
             self.parameters.values(), (batch.audio_s, float(stop), float(split), len(batch.indices))
         )
@@ -144,8 +144,11 @@ class Trainer:
         self._advance(audio_s, started)
         return stops > 0
 
-    def _backward(self, batch: Batch) -> tuple[Learned, bool]:
-        """Compute gradients; a batch that does not fit the GPU's memory is halved as often as it takes."""
+    def backward(self, batch: Batch) -> tuple[Learned, bool]:
+        """Add a batch's gradients to those of the parameters; return what it showed, and whether it had to be cut.
+
+        A batch that does not fit the GPU's memory is halved as often as it takes.
+        """
         step, seed, rank = self.progress.step, self.recipe.seed, self.group.rank
         pieces = [batch]
         while True:

@@ -147,7 +147,8 @@ def resume_model(recipe: Recipe, tokenizer: Tokenizer, checkpoint: Checkpoint) -
         source = Source(checkpoint.model, checkpoint.model_config, checkpoint.tokenizer, normalizer)
         return make_model(done, tokenizer, source)
     model = make_model(recipe, tokenizer, None)
-    if {**model.config.to_dict(), "dropout": None} != {**checkpoint.model_config, "dropout": None}:
+    before = dataclasses.replace(from_dict(checkpoint.model_config), dropout=model.config.dropout)
+    if model.config != before:
         raise ConfigError(
             f"{output_dir}: its checkpoint is of another architecture: "
             "use a new output_dir, or the recipe that began this run"

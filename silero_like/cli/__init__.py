@@ -18,6 +18,7 @@ COMMANDS = (
     "train",
     "finetune",
     "distill",
+    "prune",
     "export",
     "info",
     "doctor",

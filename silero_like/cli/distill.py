@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import click
 
 from silero_like.cli.train import DRY_RUN, OVERRIDES, run_recipe
+
+if TYPE_CHECKING:
+    from train.config import Recipe
 
 
 @click.command()
@@ -25,4 +31,10 @@ def distill(teacher: str, recipe: str, overrides: tuple[str, ...], dry_run: bool
       silero-like distill my-large-bundle my-recipe.yaml --set distill.weight=0.7 --set output_dir=runs/taught
     """
     command = ["distill", teacher, recipe]
-    run_recipe(recipe, overrides, dry_run=dry_run, command=command, teacher=teacher)
+    run_recipe(recipe, overrides, dry_run=dry_run, command=command, prepare=partial(_prepare, teacher))
+
+
+def _prepare(teacher: str, recipe: Recipe) -> Recipe:
+    from train.distill import prepare
+
+    return prepare(teacher, recipe)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from train.config import Recipe
 
 OVERRIDES = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value of the recipe."
@@ -42,14 +46,13 @@ def run_recipe(
     dry_run: bool,
     command: Sequence[str],
     init: str | None = None,
-    teacher: str | None = None,
+    prepare: Callable[[Recipe], Recipe] | None = None,
 ) -> None:
-    """Train as a recipe says, from the model `init` or taught by `teacher` if given, or look what would happen."""
+    """Train as a recipe says, from the model `init` if given, or look what would happen; `prepare` works beforehand."""
     from silero_like.errors import ConfigError, MissingExtraError, SileroLikeError
 
     try:
         from train.config import load_recipe
-        from train.distill import prepare
         from train.dry_run import dry_run as try_recipe
         from train.loop import Trainer
     except ModuleNotFoundError as error:
@@ -65,8 +68,7 @@ def run_recipe(
         if dry_run:
             click.echo(try_recipe(loaded))
         else:
-            taught = loaded if teacher is None else prepare(teacher, loaded)
-            Trainer(taught, command=command_line(command, overrides)).run()
+            Trainer(prepare(loaded) if prepare else loaded, command=command_line(command, overrides)).run()
     except SileroLikeError as error:  # `python -m train` has no group around it that would end it in one line
         raise click.ClickException(str(error)) from error
 

@@ -174,8 +174,8 @@ class AttentionBlock(nn.Module):
         super().__init__()
         width, self.n_heads, self.frames = config.width, config.n_heads, config.attention_frames
         self.attention_norm, self.feed_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.output = nn.Linear(width, width)
+        self.qkv = nn.Linear(width, 3 * config.attention_width)
+        self.output = nn.Linear(config.attention_width, width)
         self.bias = nn.Parameter(torch.zeros(self.n_heads, 2 * self.frames + 1))
         self.expand = nn.Linear(width, config.expansion * width)
         self.project = nn.Linear(config.expansion * width, width)
@@ -191,16 +191,18 @@ class AttentionBlock(nn.Module):
         return x + self.dropout(y)  # type: ignore[no-any-return]
 
     def _attend(self, x: Tensor, mask: Tensor) -> Tensor:
-        batch, n_frames, width = x.shape
+        batch, n_frames, _ = x.shape
         n_blocks = (n_frames + self.frames - 1) // self.frames
         query, key, value = (self._blocks(part, n_blocks) for part in self.qkv(x).chunk(3, dim=-1))
         key, value = _with_neighbours(key), _with_neighbours(value)
         valid = _with_neighbours(self._block_rows(mask, n_blocks)).squeeze(-1)  # (B, blocks, 3W)
         bias = self.bias[:, self.distance] + self.out_of_reach  # (H, W, 3W)
-        scores = query @ key.transpose(-1, -2) * (width // self.n_heads) ** -0.5 + bias.to(query.dtype)
+        scores = query @ key.transpose(-1, -2) * (self.output.in_features // self.n_heads) ** -0.5 + bias.to(
+            query.dtype
+        )
         scores = scores + ((1 - valid) * MASKED_SCORE)[:, :, None, None, :].to(query.dtype)
         context = torch.softmax(scores, dim=-1).to(value.dtype) @ value  # (B, blocks, H, W, D)
-        context = context.transpose(2, 3).reshape(batch, n_blocks * self.frames, width)
+        context = context.transpose(2, 3).reshape(batch, n_blocks * self.frames, self.output.in_features)
         return self.output(context[:, :n_frames])  # type: ignore[no-any-return]
 
     def _block_rows(self, x: Tensor, n_blocks: int) -> Tensor:

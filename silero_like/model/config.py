@@ -32,6 +32,8 @@ class ModelConfig:
     """Transformer blocks of the tail; 0 gives a purely convolutional model."""
     n_heads: int = 4
     """Attention heads."""
+    head_width: int | None = None
+    """Channels of an attention head; width / n_heads when None."""
     kernel_size: int = 11
     """Taps of the convolution of a block (odd)."""
     group_size: int = 1
@@ -55,7 +57,11 @@ class ModelConfig:
         _require(self.n_labels >= 2, f"n_labels must be at least 2 (a piece and the blank), got {self.n_labels}")
         _require(self.stride in (4, 8), f"stride must be 4 or 8, got {self.stride}")
         _require(self.kernel_size % 2 == 1, f"kernel_size must be odd, got {self.kernel_size}")
-        _require(self.width % self.n_heads == 0, f"width {self.width} must be a multiple of n_heads {self.n_heads}")
+        _require(self.head_width is None or self.head_width > 0, f"head_width must be positive, got {self.head_width}")
+        _require(
+            self.head_width is not None or self.width % self.n_heads == 0,
+            f"width {self.width} must be a multiple of n_heads {self.n_heads}, or give head_width",
+        )
         _require(0 <= self.idle_fraction < 1, f"idle_fraction must be in [0, 1), got {self.idle_fraction}")
         _require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
         _require(
@@ -67,6 +73,11 @@ class ModelConfig:
     def active_width(self) -> int:
         """Channels that a convolution block works on; the rest are idle."""
         return self.width - int(self.width * self.idle_fraction)
+
+    @property
+    def attention_width(self) -> int:
+        """Channels of all attention heads together."""
+        return self.n_heads * (self.head_width or self.width // self.n_heads)
 
     def has_se(self, block: int) -> bool:
         """Whether convolution block number `block` carries squeeze-and-excitation."""

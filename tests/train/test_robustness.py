@@ -96,12 +96,12 @@ def test_a_split_batch_gives_the_loss_and_gradient_of_the_whole(
 ) -> None:
     one = trainer(recipe_path, *EXACT)
     batch = next(one.feed.batches(0))
-    whole, split = one._backward(batch)
+    whole, split = one.backward(batch)
     assert not split and len(batch.lengths) >= 5
     gradients = {name: value.grad.clone() for name, value in one.parameters.items() if value.grad is not None}
     one.optimizer.zero_grad()
     sizes = limit_memory(monkeypatch, n_fit)
-    parts, split = one._backward(batch)
+    parts, split = one.backward(batch)
     assert split and max(sizes) <= n_fit and sum(sizes[-len(batch.lengths) :]) >= len(batch.lengths)
     assert float(parts.loss) == pytest.approx(float(whole.loss), rel=1e-6)  # float32, summed in another order
     for row, length in enumerate(whole.lengths):
