@@ -95,7 +95,8 @@ def train_tokenizer(
     Args:
         texts: normalised lines; blank ones are passed over.
         output_path: the model file; its folder is made when it does not exist.
-        vocab_size: number of pieces, ``<unk>`` included and the blank not. Above 1,000 there is a ``UserWarning``.
+        vocab_size: number of pieces, ``<unk>`` included and the blank not. Above 1,000 there is a ``UserWarning``,
+            unless half of them or more are characters.
         model_type: "bpe" or "unigram".
 
     Raises:
@@ -103,13 +104,14 @@ def train_tokenizer(
     """
     if model_type not in MODEL_TYPES:
         raise ConfigError(f"expected a model_type among {', '.join(MODEL_TYPES)}, got {model_type!r}")
-    if vocab_size > MAX_SENSIBLE_PIECES:
+    tokenizer = Tokenizer(_train(texts, vocab_size, model_type))
+    n_characters = sum(len(piece) == 1 for piece in tokenizer.pieces)
+    if vocab_size > max(MAX_SENSIBLE_PIECES, 2 * n_characters):
         warnings.warn(
             f"{vocab_size} pieces: above {MAX_SENSIBLE_PIECES} the softmax over labels grows at every 80 ms frame "
             "(8x stride) and rare pieces are never learned on small data; 128 to 512 suit alphabetic languages",
             stacklevel=2,
         )
-    tokenizer = Tokenizer(_train(texts, vocab_size, model_type))
     write_atomically(Path(output_path), tokenizer.model)
     return tokenizer
 

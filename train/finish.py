@@ -28,7 +28,8 @@ def finish(recipe: Recipe, data: Dataset, curriculum: Curriculum, output_dir: Pa
 def write_bundle(output_dir: Path) -> str:
     """Export the best weights, or the last where nothing was measured, as a bundle; return a line about it.
 
-    The language model of a bundle that was fine-tuned goes with it, with the settings of the search.
+    The language model of a bundle that was fine-tuned goes with it, with the settings of the search, unless the new
+    model writes another language.
     """
     from silero_like.bundle import LM_NAME, load_bundle, set_language_model
     from silero_like.export import export_bundle
@@ -43,8 +44,9 @@ def write_bundle(output_dir: Path) -> str:
     init = checkpoint.recipe["finetune"]["init"]
     if init and (Path(init) / LM_NAME).is_file():
         source = load_bundle(init)
-        set_language_model(path, Path(init) / LM_NAME, source.decoder)
-        note += f", with the language model of {init} (silero-like lm tune --save fits its weight anew)"
+        if source.config.normalizer == checkpoint.provenance["normalizer"]:
+            set_language_model(path, Path(init) / LM_NAME, source.decoder)
+            note += f", with the language model of {init} (silero-like lm tune --save fits its weight anew)"
     return f"bundle: {path}, the weights of step {step}{note}"
 
 

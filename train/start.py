@@ -222,11 +222,13 @@ def _lies_in(name: str, prefixes: Sequence[str]) -> bool:
 
 
 def _check_normalizer(recipe: Recipe, source: Source) -> None:
+    if recipe.finetune.vocabulary == "replace":
+        return  # the encoder goes on in another language, too
     normalizer = get_normalizer(recipe.data.lang).label
     if source.normalizer != normalizer:
         raise ConfigError(
             f"{recipe.finetune.init} learned text normalised by {source.normalizer}, this recipe's data.lang gives "
-            f"{normalizer}: set data.lang to the model's language"
+            f"{normalizer}: set data.lang to the model's language, or finetune.vocabulary=replace to teach another one"
         )
 
 

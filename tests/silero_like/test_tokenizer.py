@@ -151,6 +151,12 @@ def test_many_pieces_warn_with_the_reason(tmp_path: Path) -> None:
         train_tokenizer(words, tmp_path / "t.model", vocab_size=1001)
 
 
+def test_many_characters_do_not_warn(tmp_path: Path) -> None:
+    characters = "".join(chr(0x4E00 + number) for number in range(1100))
+    tokenizer = train_tokenizer([characters], tmp_path / "t.model", vocab_size=1105)
+    assert tokenizer.decode(tokenizer.encode(characters)) == characters
+
+
 def test_command_trains_on_manifests_and_texts(tmp_path: Path) -> None:
     row = {"audio_filepath": "a.wav", "duration": 1, "text": "The QUICK brown fox.", "lang": "en"}
     rows = [row, row | {"audio_filepath": "b.wav", "text": "你好", "lang": "zh"}]

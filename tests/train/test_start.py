@@ -194,6 +194,19 @@ def test_another_language_is_refused(recipe_path: Path, source: Source, tokenize
         make_model(finetuning(recipe_path), tokenizer, old)
 
 
+def test_another_language_begins_with_new_heads(recipe_path: Path, source: Source, tokenizer: Tokenizer) -> None:
+    for lang in ("ru", "zh"):
+        recipe = finetuning(recipe_path, "start", f"data.lang={lang}", "finetune.vocabulary=replace")
+        weights = make_model(recipe, tokenizer, source).state_dict()
+        kept = {name for name, value in source.weights.items() if torch.equal(weights[name], value)}
+        assert source.weights.keys() - kept == {
+            "head.1.weight",
+            "head.1.bias",
+            "inner_head.1.weight",
+            "inner_head.1.bias",
+        }
+
+
 def groups_of(model: Recognizer, **changes: object) -> dict[str, tuple[float, float]]:
     """Return (weight decay, learning rate scale) of every parameter that learns."""
     names = {parameter: name for name, parameter in model.named_parameters()}
