@@ -205,14 +205,16 @@ def _write(work: Work, recordings: Sequence[Recording], jobs: int, batch: Batch)
 
 def _watch(folder: Path, output_dir: Path, work: Work, jobs: int, batch: Batch) -> int:
     """Transcribe what is in a folder and what comes, until a signal ends it; return how many files it was."""
-    from silero_like.cli.watch import interruptible, settled_recordings
+    from silero_like.cli.signals import until_stopped
+    from silero_like.cli.watch import settled_recordings
 
     n_files = 0
-    with interruptible():
+    with until_stopped():
         for present, ready in settled_recordings(folder):
             paths = _paths(present, output_dir, work.settings.format)
             n_files += len(ready)
             _write(dataclasses.replace(work, paths=paths), ready, jobs, batch)
+    click.echo("stopped; the same command goes on", err=True)
     return n_files
 
 

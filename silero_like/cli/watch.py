@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-
-import click
 
 from silero_like.cli.inputs import Recording, find_recordings
 
@@ -38,21 +34,6 @@ def settled_recordings(folder: Path) -> Iterator[tuple[list[Recording], list[Rec
             yield present, ready
             given |= {recording: seen[recording] for recording in ready}
         time.sleep(POLL_S)
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """End the block quietly on SIGINT or SIGTERM; what is not finished then is done when the command is run again."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for number in before:
-            signal.signal(number, signal.default_int_handler)
-        yield
-    except KeyboardInterrupt:
-        click.echo("stopped", err=True)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _state(recording: Recording) -> State | None:

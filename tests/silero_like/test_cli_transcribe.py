@@ -459,7 +459,7 @@ def test_watch(
     handlers = signal.getsignal(number)
     result = transcribe("--watch", talks, "--output-dir", out)
     user.join()
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "stopped\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "stopped; the same command goes on\n")
     assert signal.getsignal(number) == handlers
     assert (out / "new.txt").read_text() == "six seven\n"
     assert sorted(recognised) == ["0.wav", "1.wav", "2.wav", "3.wav", "4.wav", "5.wav", "new.wav"]
