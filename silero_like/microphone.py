@@ -83,14 +83,18 @@ def list_microphones() -> list[str]:
     """Return a line for each device that records: its number, name and sample rate.
 
     Raises:
-        MissingExtraError, SileroLikeError: as `Microphone`, but for devices.
+        MissingExtraError: the package sounddevice is not installed.
+        SileroLikeError: its library PortAudio is not installed; there is no microphone.
     """
     devices = enumerate(_sounddevice().query_devices())
-    return [
+    lines = [
         f"{number}  {about['name']} ({about['default_samplerate']:g} Hz)"
         for number, about in devices
         if about["max_input_channels"] > 0
     ]
+    if not lines:
+        raise SileroLikeError("no microphone found: plug one in")
+    return lines
 
 
 def _sounddevice() -> Any:

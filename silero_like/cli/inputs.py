@@ -174,8 +174,7 @@ def _expand(text: str, problems: list[Problem]) -> Iterator[Recording]:
 
 def _named(text: str) -> Iterator[Recording]:
     if is_url(text):
-        parts = urlsplit(text)
-        yield Recording(text, Path(Path(unquote(parts.path)).name or parts.netloc))
+        yield Recording(text, Path(_url_name(text) or "audio"))
     elif text == "-":
         yield Recording("-", Path("stdin"))
     elif os.path.isdir(text):
@@ -199,6 +198,15 @@ def _in_folder(folder: Path, base: Path) -> Iterator[Recording]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in AUDIO_SUFFIXES and not hidden and path.is_file():
             yield Recording(str(path), path.relative_to(base))
+
+
+def _url_name(url: str) -> str:
+    """Return the last part of an address's path, or its host; "" where it has neither."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whoever fetches it will say more
+        return ""
+    return Path(unquote(parts.path)).name or parts.netloc
 
 
 def _fixed_part(pattern: str) -> Path:

@@ -135,7 +135,9 @@ def _check(
 ) -> None:
     """Refuse options that do not go together."""
     if bool(inputs) == bool(watch):
-        raise click.UsageError("name inputs, or a folder to --watch" if watch else "Missing argument 'INPUT...'.")
+        raise click.UsageError(
+            "name inputs or a folder to --watch, not both" if watch else "Missing argument 'INPUT...'."
+        )
     if (resume or watch) and not output_dir:
         raise click.UsageError(f"{'--watch' if watch else '--resume'} needs --output-dir: it remembers what is there")
     if settings.alternatives and settings.format not in ("json", "jsonl"):

@@ -128,16 +128,16 @@ class Work:
 
         if isinstance(outcome, Exception):
             return failure(outcome, recording.source)
-        transcript = dataclasses.replace(outcome, audio_filepath=recording.source)
-        if self.settings.casing:
-            transcript = case_by_pauses(transcript, self.recognizer.config.lang)
-        if not self.paths:
-            return Finished(render(transcript, self.settings.format))
         try:
+            transcript = dataclasses.replace(outcome, audio_filepath=recording.source)
+            if self.settings.casing:
+                transcript = case_by_pauses(transcript, self.recognizer.config.lang)
+            if not self.paths:
+                return Finished(render(transcript, self.settings.format))
             self._write(transcript, self.paths[recording], state)
-        except OSError as error:
+            return Finished()
+        except Exception as error:  # noqa: BLE001 - a full disk or a name that cannot be written: the others go on
             return failure(error, recording.source)
-        return Finished()
 
     def _write(self, transcript: Transcript, path: Path, state: str) -> None:
         if self.journal:

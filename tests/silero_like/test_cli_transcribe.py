@@ -310,7 +310,7 @@ class _Site(http.server.BaseHTTPRequestHandler):
                     time.sleep(0.02)
         elif name == "/silent.wav":
             time.sleep(0.5)
-        elif name in ("/talk.wav", "/open-ended"):
+        elif name.startswith(("/talk.wav", "/open-ended")):
             self.wfile.write(self.audio)
 
     def log_message(self, *_: object) -> None:
@@ -363,10 +363,22 @@ def test_what_comes_is_bounded(site: str, name: str, expected: str) -> None:
 
 
 def test_no_server(transcribe: Callable[..., Result], talks: Path) -> None:
-    result = transcribe("http://127.0.0.1:9/talk.wav", talks / "2.wav")
+    urls = ["http://127.0.0.1:9/talk.wav", "http:///", "http://[bad/"]
+    result = transcribe(*urls, talks / "2.wav")
     assert result.exit_code == 1
     assert result.stdout.endswith(f"{TEXTS[2]}\n")
-    assert "http://127.0.0.1:9/talk.wav: [Errno 111] Connection refused: " in result.stderr
+    lines = result.stderr.splitlines()
+    assert [line.split(": ")[1] for line in lines[:3]] == urls
+    assert "[Errno 111] Connection refused" in lines[0]
+
+
+def test_a_name_that_cannot_be_written_does_not_stop_the_batch(
+    transcribe: Callable[..., Result], talks: Path, tmp_path: Path, site: str
+) -> None:
+    result = transcribe(f"{site}/open-ended/../%00", talks / "2.wav", "--output-dir", tmp_path / "out")
+    assert result.exit_code == 1
+    assert list(contents(tmp_path / "out")) == ["2.txt"]
+    assert len(result.stderr.splitlines()) == 2
 
 
 # channels
@@ -417,7 +429,7 @@ def test_ctm_of_several(transcribe: Callable[..., Result], talks: Path) -> None:
         (["--resume"], "--resume needs --output-dir"),
         (["--channels", "separate", "--channel", "0"], "does not go with --channel"),
         (["--channels", "separate", "--alternatives", "2", "--format", "json"], "does not go with --alternatives"),
-        (["--watch", "."], "name inputs, or a folder to --watch"),
+        (["--watch", "."], "name inputs or a folder to --watch, not both"),
     ],
 )
 def test_options_that_do_not_go_together(transcribe: Callable[..., Result], options: list[str], expected: str) -> None:

@@ -127,6 +127,9 @@ def test_partial_texts_on_a_terminal(listen: Callable[..., Result], monkeypatch:
 def test_devices(monkeypatch: pytest.MonkeyPatch, said: npt.NDArray[np.float32]) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", FakeSounddevice(said))
     assert CliRunner().invoke(main, ["listen", "--devices"]).stdout == "1  USB 麦克风 (16000 Hz)\n"
+    with monkeypatch.context() as unplugged:
+        unplugged.setitem(DEVICES[1], "max_input_channels", 0)
+        assert CliRunner().invoke(main, ["listen", "--devices"]).stderr == "Error: no microphone found: plug one in\n"
     missing = CliRunner().invoke(main, ["listen", "--device", "Bluetooth"])
     assert (missing.exit_code, missing.stdout) == (1, "")
     expected = "Error: no microphone to listen to (No input device matching 'Bluetooth'): plug one in, or name one of "
