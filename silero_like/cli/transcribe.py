@@ -215,6 +215,8 @@ def _watch(folder: Path, output_dir: Path, work: Work, jobs: int, batch: Batch) 
         for present, ready in settled_recordings(folder):
             paths = _paths(present, output_dir, work.settings.format)
             n_files += len(ready)
+            if work.journal:
+                work.journal.clear(paths.values())
             _write(dataclasses.replace(work, paths=paths), ready, jobs, batch)
     click.echo("stopped; the same command goes on", err=True)
     return n_files

@@ -466,6 +466,8 @@ def test_watch(
         wait_for("new.txt")
         os.kill(os.getpid(), number)
 
+    out.mkdir()
+    (out / ".2.txt.123.tmp").write_text("fou")  # left over of a run that was killed
     user = threading.Thread(target=use)
     user.start()
     handlers = signal.getsignal(number)
@@ -474,6 +476,7 @@ def test_watch(
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "stopped; the same command goes on\n")
     assert signal.getsignal(number) == handlers
     assert (out / "new.txt").read_text() == "six seven\n"
+    assert not (out / ".2.txt.123.tmp").exists()
     assert sorted(recognised) == ["0.wav", "1.wav", "2.wav", "3.wav", "4.wav", "5.wav", "new.wav"]
     assert transcribe(talks, "--output-dir", out, "--resume").stderr == "7 of 7 recordings were done before\n"
 
