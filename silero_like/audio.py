@@ -87,6 +87,16 @@ def stream_audio(source: Source, *, window_s: float = 60.0, channel: int | None 
         yield np.concatenate(pending)
 
 
+def count_channels(source: Source) -> int:
+    """Count the channels of a recording: a path, or a binary file object, read from its start.
+
+    Errors are those of `load_audio`, as far as its beginning shows them. One without frames has one.
+    """
+    name = _name(source)
+    with _opened(source, name) as stream:
+        return next((block.shape[1] for _, block in _decoded(stream, name, 0.0, None)), 1)
+
+
 def check_waveform(waveform: npt.NDArray[Any]) -> Waveform:
     """Return an array that claims to be a waveform as float32 `(N,)`.
 

@@ -62,10 +62,19 @@ class Transcript:
     """Name of the model."""
     alternatives: tuple[Alternative, ...] | None = None
     """Other texts, best first, if they were asked for."""
+    channels: tuple[Transcript, ...] | None = None
+    """Those of its channels, if each was transcribed by itself (`silero_like.channels`)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values, times rounded to a millisecond and confidences to 1e-4."""
-        values = rounded(dataclasses.asdict(self))
+        values = rounded(dataclasses.asdict(dataclasses.replace(self, channels=None)))
+        if self.channels is None:
+            del values["channels"]
+        else:
+            values["channels"] = [
+                {"channel": number, "text": channel.text, "confidence": round(channel.confidence, 4)}
+                for number, channel in enumerate(self.channels, start=1)
+            ]
         if self.alternatives is None:
             del values["alternatives"]
         else:

@@ -32,13 +32,20 @@ class Cue:
     """Its text in one line."""
     words: tuple[Word, ...]
     """The words in it, with their own times."""
+    channel: int | None = None
+    """From 1, where channels were transcribed separately: then cues can overlap, and their lines name it."""
+
+
+Spaced = tuple["Word", str]
+"""A word and the white space before it in the text."""
 
 
 def make_cues(transcript: Transcript) -> list[Cue]:
-    """Divide a transcript into cues, at pauses where there are any."""
-    groups = list(_groups(_spaced(transcript)))
-    starts = [group[0][0].start for group in groups] + [float("inf")]
-    return [_cue(group, next_start) for group, next_start in zip(groups, starts[1:], strict=True)]
+    """Divide a transcript into cues, at pauses where there are any; those of several channels by their starts."""
+    if transcript.channels:
+        cues = [cue for n, channel in enumerate(transcript.channels, start=1) for cue in _cues(channel, n)]
+        return sorted(cues, key=lambda cue: cue.start)
+    return _cues(transcript, None)
 
 
 def render_srt(transcript: Transcript) -> str:
@@ -67,10 +74,7 @@ def render_vtt(transcript: Transcript) -> str:
     return "\n\n".join(["WEBVTT", *cues])
 
 
-Spaced = tuple["Word", str]  # a word and the white space before it in the text
-
-
-def _spaced(transcript: Transcript) -> Iterator[Spaced]:
+def spaced_words(transcript: Transcript) -> Iterator[Spaced]:
     """Find each word in the text, which knows where there are spaces: not between Chinese characters."""
     end = 0
     for word in transcript.words:
@@ -79,7 +83,19 @@ def _spaced(transcript: Transcript) -> Iterator[Spaced]:
         end = start + len(word.word) if start >= 0 else end
 
 
-def _groups(spaced: Iterable[Spaced]) -> Iterator[list[Spaced]]:
+def joined(spaced: Sequence[Spaced]) -> str:
+    """Return words as a text in one line."""
+    return "".join(space + word.word for word, space in spaced).strip()
+
+
+def _cues(transcript: Transcript, channel: int | None) -> list[Cue]:
+    label = f"channel {channel}: " if channel else ""
+    groups = list(_groups(spaced_words(transcript), label))
+    starts = [group[0][0].start for group in groups] + [float("inf")]
+    return [_cue(group, label, channel, start) for group, start in zip(groups, starts[1:], strict=True)]
+
+
+def _groups(spaced: Iterable[Spaced], label: str) -> Iterator[list[Spaced]]:
     """Divide words into those of each cue."""
     group: list[Spaced] = []
     for word, space in spaced:
@@ -87,7 +103,7 @@ def _groups(spaced: Iterable[Spaced]) -> Iterator[list[Spaced]]:
             yield group
             group = []
         group.append((word, space))
-        while len(group) > 1 and (_lines(group) is None or group[-1][0].end - group[0][0].start > MAX_CUE_S):
+        while len(group) > 1 and (_lines(group, label) is None or group[-1][0].end - group[0][0].start > MAX_CUE_S):
             cut = _cut(group)
             yield group[:cut]
             group = group[cut:]
@@ -101,19 +117,19 @@ def _cut(group: Sequence[Spaced]) -> int:
     return max(range(half, len(group)), key=lambda i: (round(group[i][0].start - group[i - 1][0].end, 3), i))
 
 
-def _cue(group: Sequence[Spaced], next_start: float) -> Cue:
+def _cue(group: Sequence[Spaced], label: str, channel: int | None, next_start: float) -> Cue:
     words = tuple(word for word, _ in group)
-    lines = _lines(group) or (_text(group),)
+    lines = _lines(group, label) or (label + joined(group),)
     start, least = words[0].start, max(MIN_CUE_S, sum(map(columns, lines)) / COLUMNS_PER_S)
     end = min(max(words[-1].end, start + least), start + MAX_CUE_S, next_start)
-    return Cue(start, end, lines, _text(group), words)
+    return Cue(start, end, lines, joined(group), words, channel)
 
 
-def _lines(group: Sequence[Spaced]) -> tuple[str, ...] | None:
-    """Set words in one line, or in two of similar length; None if they do not fit."""
-    if columns(_text(group)) <= LINE_COLUMNS:
-        return (_text(group),)
-    breaks = [(_text(group[:cut]), _text(group[cut:])) for cut in range(1, len(group))]
+def _lines(group: Sequence[Spaced], label: str) -> tuple[str, ...] | None:
+    """Set words behind a label in one line, or in two of similar length; None if they do not fit."""
+    if columns(label + joined(group)) <= LINE_COLUMNS:
+        return (label + joined(group),)
+    breaks = [(label + joined(group[:cut]), joined(group[cut:])) for cut in range(1, len(group))]
     fitting = [lines for lines in breaks if max(map(columns, lines)) <= LINE_COLUMNS]
     return min(fitting, key=lambda lines: abs(columns(lines[0]) - columns(lines[1])), default=None)
 
@@ -125,10 +141,6 @@ def columns(text: str) -> int:
     7
     """
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
-def _text(group: Sequence[Spaced]) -> str:
-    return "".join(space + word.word for word, space in group).strip()
 
 
 def _clock(seconds: float, point: str = ",") -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from silero_like.subtitles import render_srt, render_vtt
+from silero_like.timings import render_ctm, render_textgrid, render_tsv
+from silero_like.turns import make_turns
 
 if TYPE_CHECKING:
     from silero_like.recognizer import Transcript
@@ -22,7 +24,8 @@ def render(transcript: Transcript, format: str) -> str:
     """Return one transcript in a format of `FORMATS`, without a newline at the end.
 
     ``txt`` is the text alone; ``json`` and ``jsonl`` hold the same object, spread over lines or on a single one;
-    ``srt`` and ``vtt`` are subtitles (`silero_like.subtitles`).
+    ``srt`` and ``vtt`` are subtitles (`silero_like.subtitles`); ``tsv``, ``ctm`` and ``textgrid`` tell when what is
+    said (`silero_like.timings`).
 
     Raises:
         ValueError: an unknown format.
@@ -59,8 +62,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def suffix_of(format: str) -> str:
+    """Return how names of files of a format end."""
+    return ".TextGrid" if format == "textgrid" else f".{format}"
+
+
 def _txt(transcript: Transcript) -> str:
-    return transcript.text
+    """Return the text, of separate channels a turn a line."""
+    if transcript.channels is None:
+        return transcript.text
+    return "\n".join(f"channel {turn.channel}: {turn.text}" for turn in make_turns(transcript.channels))
 
 
 def _json(transcript: Transcript) -> str:
@@ -90,5 +101,8 @@ RENDERERS: Mapping[str, Callable[[Transcript], str]] = {
     "jsonl": _jsonl,
     "srt": render_srt,
     "vtt": render_vtt,
+    "tsv": render_tsv,
+    "ctm": render_ctm,
+    "textgrid": render_textgrid,
 }
 FORMATS = tuple(RENDERERS)

@@ -19,6 +19,7 @@ LINES = [line for language, code in BLOCKS if language == "sh" for line in code.
 
 NOT_RUN = {
     "python3 -m venv --without-pip .venv": "an installation: .ci/run runs both commands in a fresh clone",
+    "silero-like listen": "needs a microphone; tests/silero_like/test_microphone.py has a stand-in",
     "silero-like lm build": "prints nothing; tests/silero_like/test_cli_lm.py runs it",
     "silero-like transcribe calls/": "needs its model and a list; tests/silero_like/test_decoding.py has them",
     "silero-like data import": "no corpus here; tests/silero_like/test_cli_data_import.py and tests/data have some",

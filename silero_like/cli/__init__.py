@@ -12,6 +12,7 @@ from silero_like.cli.batch import describe
 
 COMMANDS = (
     "transcribe",
+    "listen",
     "serve",
     "evaluate",
     "compare",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import TextIO, TypeVar
 
 import click
 
@@ -31,11 +33,24 @@ class Batch:
         self.n_failed = 0
         self._debug = bool(context.find_root().params.get("debug"))
         self._terminal = sys.stderr.isatty()
+        self._list: TextIO | None = None
 
-    def fail(self, message: str) -> None:
+    def list_failures(self, path: Path) -> None:
+        """Also write each input that fails to a file, as a JSON object a line, at once.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._list = path.open("w", encoding="utf-8", errors="replace", buffering=1)
+        click.get_current_context().call_on_close(self._list.close)
+
+    def fail(self, message: str, source: str = "") -> None:
         """Tell on stderr that one input failed."""
         self.n_failed += 1
         click.echo(f"Error: {message}", err=True)
+        if self._list:
+            self._list.write(json.dumps({"path": source, "error": message}, ensure_ascii=False) + "\n")
 
     def run(
         self, items: Sequence[Item], work: Callable[[Item], Result], name: Callable[[Item], str]
@@ -59,7 +74,7 @@ class Batch:
         for number, (item, result) in enumerate(done, start=1):
             self._show("")
             if isinstance(result, Failure):
-                self.fail(result.message)
+                self.fail(result.message, name(item))
                 if self._debug:
                     click.echo(result.trace, nl=False, err=True)
             else:

@@ -13,6 +13,7 @@ from silero_like.cli.batch import Batch
 from silero_like.cli.inputs import Recording, output_paths
 from silero_like.cli.long_recordings import MODEL_OPTION
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
+from silero_like.writers import suffix_of
 
 if TYPE_CHECKING:
     from data.manifest import Manifest, Utterance
@@ -71,15 +72,16 @@ def _tasks(manifest: Manifest, out_dir: Path, format_: str) -> list[Task]:
         Recording(str(path), path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name))
         for path in utterances
     ]
-    paths = output_paths(recordings, out_dir, ".TextGrid" if format_ == "textgrid" else ".ctm")
+    paths = output_paths(recordings, out_dir, suffix_of(format_))
     ordered = [tuple(sorted(rows, key=lambda row: row.offset_s)) for rows in utterances.values()]
     return list(zip(ordered, paths, strict=True))
 
 
 def _writer(model: str | None, format_: str) -> Callable[[Task], int]:
     """Load the model; return what aligns a recording, writes its file and counts its words."""
-    from data.word_times import WordAligner, ctm, textgrid
+    from data.word_times import WordAligner
     from silero_like.recognizer import load
+    from silero_like.timings import ctm, textgrid, word_spans
     from silero_like.writers import write_atomically
 
     aligner = WordAligner(load(model, decoder="greedy"))
@@ -87,8 +89,11 @@ def _writer(model: str | None, format_: str) -> Callable[[Task], int]:
     def write(task: Task) -> int:
         rows, path = task
         words: list[Word] = [word for row in rows for word in aligner.words(row)]
-        spans = [(row.offset_s, row.offset_s + row.duration_s, row.text) for row in rows]
-        text = ctm(rows[0].audio_path.stem, words) if format_ == "ctm" else textgrid(spans, words, spans[-1][1])
+        if format_ == "ctm":
+            text = ctm(rows[0].audio_path.stem, words)
+        else:
+            spans = [(row.offset_s, row.offset_s + row.duration_s, row.text) for row in rows]
+            text = textgrid({"utterances": spans, "words": word_spans(words)}, spans[-1][1])
         write_atomically(path, text)
         return len(words)
 

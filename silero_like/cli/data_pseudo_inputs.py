@@ -53,8 +53,8 @@ def read_speech(
             click.echo(f"{path}: {len(manifest.utterances) - len(mine)} rows are not in {lang}: left out", err=True)
         rows += mine
     recordings, problems = find_recordings([text for text in inputs if not text.endswith(MANIFEST_SUFFIXES)])
-    for problem in problems:
-        batch.fail(problem)
+    for unnamed in problems:
+        batch.fail(unnamed.message)
     rows += [
         Utterance(audio_path=Path(recording.source).absolute(), duration_s=0.0, text="") for recording in recordings
     ]

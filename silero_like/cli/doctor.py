@@ -16,6 +16,7 @@ EXTRAS = {
     "train": "training, export and counting presets",
     "video": "m4a, mp4, webm and video files",
     "vad": "leaving silence out of long recordings",
+    "mic": "listening to a microphone",
 }
 CPU_FLAGS = {
     "avx2": ("avx2",),

@@ -1,13 +1,17 @@
-"""What the INPUT arguments name: files, folders, globs, standard input; and where their transcripts go."""
+"""What the INPUT arguments name: files, folders, globs, lists, addresses; and where their transcripts go."""
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -22,29 +26,71 @@ class Recording:
     """One recording to transcribe."""
 
     source: str
-    """Path, or "-" for standard input."""
+    """Path, address, or "-" for standard input."""
     name: Path
     """Path relative to the folder or glob that named it: what its transcript is called."""
 
 
-def find_recordings(inputs: Sequence[str]) -> tuple[list[Recording], list[str]]:
+@dataclass(frozen=True)
+class Problem:
+    """An argument, or a line of a list, that names nothing."""
+
+    source: str
+    message: str
+    """With the source."""
+
+
+def find_recordings(inputs: Sequence[str]) -> tuple[list[Recording], list[Problem]]:
     """Expand INPUT arguments, in their order, each file once.
 
     Returns:
-        the recordings, and one message for each argument that names nothing. A file that does not exist is not looked
-        for here: reading it says so.
+        the recordings, and what names nothing. A file that does not exist is not looked for here: reading it says so.
     """
     found: dict[str, Recording] = {}
-    problems = []
+    problems: list[Problem] = []
     for text in inputs:
-        recordings = list(_expand(text))
-        if not recordings:
-            what = "no audio file in this folder" if os.path.isdir(text) else "nothing matches this pattern"
-            problems.append(f"{text}: {what}")
-        for recording in recordings:
-            key = "-" if recording.source == "-" else os.path.abspath(recording.source)
-            found.setdefault(key, recording)
+        is_list = text.startswith("@") and not os.path.lexists(text)
+        for recording in _expand_list(text, problems) if is_list else _expand(text, problems):
+            plain = recording.source == "-" or is_url(recording.source)
+            found.setdefault(recording.source if plain else os.path.abspath(recording.source), recording)
     return list(found.values()), problems
+
+
+@contextlib.contextmanager
+def opened(recording: Recording, *, reread: bool) -> Iterator[str | BinaryIO]:
+    """Give what audio can be read from: a path, "-", or a temporary file with what an address holds.
+
+    Args:
+        recording: of which standard input or a pipe is copied to a temporary file, too, if it is read more than once.
+        reread: whether it is.
+
+    Raises:
+        AudioError: an address cannot be fetched.
+        OSError: a pipe cannot be read, or there is no room for the temporary file.
+    """
+    import shutil
+    import tempfile
+
+    from silero_like.remote_audio import fetch_audio
+
+    source = recording.source
+    if is_url(source):
+        with fetch_audio(source) as file:
+            yield file
+    elif reread and (source == "-" or (os.path.exists(source) and not os.path.isfile(source))):
+        spool: Any = tempfile.TemporaryFile()  # noqa: SIM115 (closed below)
+        with spool, contextlib.ExitStack() as closing:
+            stream = sys.stdin.buffer if source == "-" else closing.enter_context(open(source, "rb"))
+            shutil.copyfileobj(stream, spool)
+            spool.raw.name = "standard input" if source == "-" else source  # what messages call it
+            yield spool
+    else:
+        yield source
+
+
+def is_url(text: str) -> bool:
+    """Tell whether an input is an address rather than a path."""
+    return text.lower().startswith(("http://", "https://"))
 
 
 def grouped(recordings: Sequence[Recording], n_jobs: int) -> list[list[Recording]]:
@@ -69,12 +115,16 @@ def output_paths(recordings: Sequence[Recording], output_dir: Path, suffix: str)
     Raises:
         click.UsageError: two recordings would still be written to one file.
     """
-    short = [recording.name.with_suffix(suffix) for recording in recordings]
-    n_same = Counter(short)
-    names = [
-        name if n_same[name] == 1 else recording.name.with_name(recording.name.name + suffix)
-        for name, recording in zip(short, recordings, strict=True)
-    ]
+    names = [recording.name.with_suffix(suffix) for recording in recordings]
+    while True:
+        n_same = Counter(names)
+        longer = [
+            name if n_same[name] == 1 else recording.name.with_name(recording.name.name + suffix)
+            for name, recording in zip(names, recordings, strict=True)
+        ]
+        if longer == names:
+            break
+        names = longer
     for name, count in Counter(names).items():
         if count > 1:
             same = [recording.source for recording, other in zip(recordings, names, strict=True) if other == name]
@@ -85,8 +135,47 @@ def output_paths(recordings: Sequence[Recording], output_dir: Path, suffix: str)
     return [output_dir / name for name in names]
 
 
-def _expand(text: str) -> Iterator[Recording]:
-    if text == "-":
+def _expand_list(name: str, problems: list[Problem]) -> Iterator[Recording]:
+    """Yield what the lines of a list name; "@-" is a list on standard input."""
+    try:
+        data = sys.stdin.buffer.read() if name == "@-" else Path(name[1:]).read_bytes()
+    except OSError as error:
+        problems.append(Problem(name, f"{name}: cannot read this list ({error.strerror}): check the path"))
+        return
+    if not data.strip():
+        problems.append(Problem(name, f"{name}: nothing in this list"))
+    for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        text = os.fsdecode(line.removesuffix(b"\r"))
+        if text == "-":
+            problems.append(Problem(text, f"{name}: standard input cannot stand in a list"))
+        elif text:
+            for recording in _expand(text, problems):
+                is_file = recording.source == text and not is_url(text)
+                yield Recording(text, _listed_name(text)) if is_file else recording
+
+
+def _listed_name(text: str) -> Path:
+    """Return a listed file's path without what would lead out of the output folder: lists name files of many folders.
+
+    >>> [_listed_name(path).as_posix() for path in ("a/../b/c.wav", "/d/c.wav")]
+    ['b/c.wav', 'd/c.wav']
+    """
+    path = os.path.normpath(text)
+    return Path(os.path.relpath(os.path.abspath(path), "/") if path.startswith(("/", "..")) else path)
+
+
+def _expand(text: str, problems: list[Problem]) -> Iterator[Recording]:
+    recordings = list(_named(text))
+    yield from recordings
+    if not recordings:
+        what = "no audio file in this folder" if os.path.isdir(text) else "nothing matches this pattern"
+        problems.append(Problem(text, f"{text}: {what}"))
+
+
+def _named(text: str) -> Iterator[Recording]:
+    if is_url(text):
+        yield Recording(text, Path(_url_name(text) or "audio"))
+    elif text == "-":
         yield Recording("-", Path("stdin"))
     elif os.path.isdir(text):
         yield from _in_folder(Path(text), Path(text))
@@ -109,6 +198,15 @@ def _in_folder(folder: Path, base: Path) -> Iterator[Recording]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in AUDIO_SUFFIXES and not hidden and path.is_file():
             yield Recording(str(path), path.relative_to(base))
+
+
+def _url_name(url: str) -> str:
+    """Return the last part of an address's path, or its host; "" where it has neither."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whoever fetches it will say more
+        return ""
+    return Path(unquote(parts.path)).name or parts.netloc
 
 
 def _fixed_part(pattern: str) -> Path:

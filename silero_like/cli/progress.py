@@ -21,8 +21,7 @@ class ProgressLine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._shown:
-            click.echo("\r\033[K", nl=False, err=True)
+        self.clear()
 
     def due(self) -> bool:
         """Tell whether it is time to show a new line: cheap enough to be asked for every row."""
@@ -32,3 +31,9 @@ class ProgressLine:
         """Write a text over the last one."""
         self._shown = time.monotonic()
         click.echo(f"\r\033[K{text}", nl=False, err=True)
+
+    def clear(self) -> None:
+        """Wipe the line, so that something else can be written in its place."""
+        if self._shown:
+            click.echo("\r\033[K", nl=False, err=True)
+            self._shown = 0.0

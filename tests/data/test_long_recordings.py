@@ -15,7 +15,6 @@ from data.segment import Sentence, cut
 from data.subtitles import Cue
 from data.text import normalize_en, normalize_zh
 from data.utterances import Found, without_strays
-from data.word_times import ctm, textgrid
 from decode.align import Alignment
 from decode.segment import BLOCK_FRAMES
 from decode.words import Word
@@ -127,11 +126,3 @@ def test_results_survive_json() -> None:
         shift_s=(1.0, 2.0),
     )
     assert Found.from_json(found.to_json()) == found
-
-
-def test_word_times() -> None:
-    said = [Word("привет", 0.5, 0.75, 0.9), Word("明", 0.7, 1.25, 1.0)]
-    assert ctm("my talk", said) == "my_talk 1 0.500 0.250 привет 0.9000\nmy_talk 1 0.700 0.550 明 1.0000\n"
-    grid = textgrid([(0.25, 1.5, 'say "hi"')], said, 1.5)
-    assert grid.count("intervals [") == 2 + 4
-    assert 'text = "say ""hi"""' in grid and "xmin = 0.750\n            xmax = 1.250" in grid

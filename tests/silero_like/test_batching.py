@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,6 +163,29 @@ def test_who_stops_reading_ends_the_processes() -> None:
     assert multiprocessing.active_children()
     results.close()  # type: ignore[attr-defined]
     assert not multiprocessing.active_children()
+
+
+def _work_on(pipe: Connection) -> None:
+    def work(numbers: Sequence[int]) -> list[int]:
+        pipe.send(os.getpid())
+        time.sleep(60)
+        return list(numbers)
+
+    list(Jobs(work, lambda number, reason: number, 2).run([[1], [2]]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux ends them, other systems when they next look at their pipe")
+def test_who_is_killed_takes_the_processes_along() -> None:
+    ours, theirs = multiprocessing.get_context("fork").Pipe()
+    parent = multiprocessing.get_context("fork").Process(target=_work_on, args=(theirs,))
+    parent.start()
+    theirs.close()
+    assert len({ours.recv(), ours.recv()}) == 2
+    parent.kill()
+    parent.join()
+    assert ours.poll(5)  # the last process that held the other end is gone
+    with pytest.raises(EOFError):
+        ours.recv()
 
 
 def test_groups_keep_the_order_and_leave_large_files_alone(tmp_path: Path) -> None:

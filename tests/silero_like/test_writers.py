@@ -46,7 +46,7 @@ def test_words_made_some_at_a_time_give_the_same_json(n_words: int, monkeypatch:
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected a format among txt, json, jsonl, srt, vtt, got 'docx'"):
+    with pytest.raises(ValueError, match=r"expected a format among txt, json, .*, textgrid, got 'docx'"):
         write_transcript(TRANSCRIPT, tmp_path / "new" / "a.docx", "docx")
     assert not list(tmp_path.iterdir())
 
