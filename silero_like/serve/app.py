@@ -43,6 +43,8 @@ class State:
         self.pool = Pool(settings, lambda event: self.metrics.events.labels(event).inc())
         self.draining = asyncio.Event()
         """Set when the server is told to end."""
+        self.calls: asyncio.Future[None] | None = None
+        """Done when the last call of gRPC has ended, if there is gRPC; the workers must live till then."""
         self.metrics.gauge("requests_admitted", "At work or waiting.", lambda: self.pool.n_admitted)
         self.metrics.gauge("streams", "Live streams that are open.", lambda: self.pool.n_streams)
 
@@ -57,6 +59,8 @@ def make_app(settings: ServeSettings) -> FastAPI:
         with _on_hangup(state.pool):
             yield
         watch.cancel()
+        if state.calls:
+            await state.calls
         await state.pool.close()
 
     app = FastAPI(title="silero_like", version=silero_like.__version__, lifespan=lifespan, redoc_url=None)
@@ -124,6 +128,7 @@ def _add_models(app: FastAPI, state: State) -> None:
             "created": info.created,
             "owned_by": "silero_like",
             "language": info.lang,
+            "engine": info.engine,
             "bundle": info.bundle_name,
         }
 

@@ -18,7 +18,8 @@ from silero_like.serve.settings import ServeSettings
 
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 
-_BODIES = 10  # bodies of the greatest size that may be held at once
+BODIES = 10
+"""Bodies of the greatest size that may be held at once."""
 
 
 class Guard:
@@ -81,7 +82,7 @@ class Guard:
         self._n_held += n_bytes
         if n_total > self._settings.max_upload_bytes:
             raise self._too_large()
-        if self._n_held > _BODIES * self._settings.max_upload_bytes:
+        if self._n_held > BODIES * self._settings.max_upload_bytes:
             raise ServeError(429, "uploads_full", "too many uploads at once: come again", retry_after_s=5)
 
     def _check(self, scope: Scope) -> None:
