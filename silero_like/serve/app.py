@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 import silero_like
-from silero_like.serve.guard import TRANSCRIPTIONS, Guard
+from silero_like.serve.guard import TRANSCRIPTIONS, Guard, Held
 from silero_like.serve.messages import AnswerFormat, Options, Transcription
 from silero_like.serve.observe import Metrics
 from silero_like.serve.pool import Pool
@@ -40,6 +40,7 @@ class State:
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.held = Held(settings)
         self.pool = Pool(settings, lambda event: self.metrics.events.labels(event).inc())
         self.draining = asyncio.Event()
         """Set when the server is told to end."""
@@ -65,7 +66,7 @@ def make_app(settings: ServeSettings) -> FastAPI:
 
     app = FastAPI(title="silero_like", version=silero_like.__version__, lifespan=lifespan, redoc_url=None)
     app.state.shared = state
-    app.add_middleware(Guard, settings=settings, pool=state.pool, metrics=state.metrics)
+    app.add_middleware(Guard, settings=settings, pool=state.pool, metrics=state.metrics, held=state.held)
     _add_errors(app)
     _add_operations(app, state)
     _add_models(app, state)

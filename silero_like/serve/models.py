@@ -58,16 +58,15 @@ class ServedEngine:
         """
         for option in ("decoder", "beam_width", "lm", "hotwords"):
             if getattr(options, option):
-                raise self._error(options, f"which takes no {option}")
+                raise self._error(options, f"which takes no {option}: leave it out, or ask")
         return self._engine
 
     def recognizer(self, options: Options) -> Recognizer:
         """Refuse, as only models of this project hear live streams."""
-        raise self._error(options, "where there are no live streams")
+        raise self._error(options, "where there are no live streams: ask")
 
     def _error(self, options: Options, lack: str) -> ConfigError:
-        cure = "leave it out, or ask for a model of this project"
-        return ConfigError(f"the model {options.model} runs in {self.info.engine}, {lack}: {cure}")
+        return ConfigError(f"the model {options.model} runs in {self.info.engine}, {lack} for a model of this project")
 
 
 class ServedBundle:

@@ -138,9 +138,7 @@ class Speech:
         name, search = self._search(request.options)
         fields |= {"bytes": len(request.audio), "model": name}
         asked = Transcription(options=search.options(name), format="verbose_json", words=True, segments=False)
-        file = await asyncio.to_thread(_in_a_file, request.audio)
-        del request
-        answer = await self._transcribe(asked, file)
+        answer = await self._transcribe(asked, request)
         self._state.metrics.audio.labels(name, "file").inc(answer.audio_s)
         fields["audio_seconds"] = round(answer.audio_s, 3)
         if self._settings.log_transcripts:
@@ -149,17 +147,27 @@ class Speech:
         found = {key: found[key] for key in ("duration", "text", "confidence", "words")}
         return RecognizeResponse(model=name, language=self._pool.models[name].lang, **found)
 
-    async def _transcribe(self, asked: Transcription, file: IO[bytes]) -> Answer:
+    async def _transcribe(self, asked: Transcription, request: RecognizeRequest) -> Answer:
         """Let a worker do it; if the client goes, it is not begun, or else brought to its end and forgotten."""
         is_wanted = True
 
         async def ask() -> bool:
             return is_wanted
 
-        work = asyncio.ensure_future(self._pool.transcribe(asked, file.fileno(), ask))
-        work.add_done_callback(lambda done: (file.close(), done.cancelled() or done.exception()))
+        async def work() -> Answer:
+            n_bytes = len(request.audio)
+            try:
+                self._state.held.add(n_bytes)
+                with await asyncio.to_thread(_in_a_file, request.audio) as file:
+                    request.ClearField("audio")
+                    return await self._pool.transcribe(asked, file.fileno(), ask)
+            finally:
+                self._state.held.n_bytes -= n_bytes
+
+        working = asyncio.ensure_future(work())
+        working.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be there to ask
         try:
-            return await asyncio.shield(work)
+            return await asyncio.shield(working)
         finally:
             is_wanted = False
 

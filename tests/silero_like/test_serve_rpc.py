@@ -207,6 +207,13 @@ def test_what_unfolds_is_not_taken(served: Served, channel: Any, speech: bytes) 
         assert refused(lambda: recognize(packed, bytes(5 * MAX_BYTES)))[0] == "UNIMPLEMENTED"
 
 
+def test_too_much_at_once(served: Served, channel: Any, speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = served.server._state.held
+    monkeypatch.setattr(held, "_n_most", len(speech) - 1)
+    assert refused(lambda: recognize(channel, speech))[:2] == ("RESOURCE_EXHAUSTED", "uploads_full")
+    assert held.n_bytes == 0
+
+
 def test_a_request_that_does_not_come(channel: Any) -> None:
     waiting, end = threading.Event(), threading.Event()
 
