@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -26,10 +27,14 @@ pytest.importorskip("fastapi", reason="needs the [serve] extra")
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: E402
 
+from decode.words import Word  # noqa: E402
 from silero_like import load  # noqa: E402
 from silero_like.cli import main  # noqa: E402
 from silero_like.cli.decoder_options import read_hotword_lines  # noqa: E402
+from silero_like.recognizer import Transcript  # noqa: E402
 from silero_like.serve import rpc, speech_pb2_grpc  # noqa: E402
+from silero_like.serve.answers import render_answer  # noqa: E402
+from silero_like.serve.messages import Answer, Transcription  # noqa: E402
 from silero_like.serve.server import make_server  # noqa: E402
 from silero_like.serve.settings import ServeSettings  # noqa: E402
 from silero_like.serve.speech_pb2 import (  # noqa: E402
@@ -129,6 +134,22 @@ def test_a_file_gives_what_the_command_line_gives(served: Served, channel: Any, 
         {"word": word.word, "start": word.start, "end": word.end, "confidence": word.confidence} for word in found.words
     ] == expected["words"]
     assert 'requests_total{path="/silero_like.v1.Speech/Recognize",status="OK"}' in served.get("/metrics").body.decode()
+
+
+@pytest.mark.parametrize("words", [["see", "you"], ["до", "завтра"], ["明", "天"]])
+def test_every_language_and_words_without_confidence(
+    served: Served, channel: Any, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def transcribe(asked: Transcription, *_: Any) -> Answer:
+        said = tuple(Word(word, 0.5 * n, 0.5 * n + 0.25, math.nan) for n, word in enumerate(words))
+        return render_answer(Transcript("", 1.5, " ".join(words), math.nan, said, "m"), asked, "")
+
+    monkeypatch.setattr(served.pool, "transcribe", transcribe)
+    found = recognize(channel, b"")
+    monkeypatch.undo()
+    assert found.text == " ".join(words) and [word.word for word in found.words] == words
+    assert (found.words[1].start, found.words[1].end, found.duration) == (0.5, 0.75, 1.5)
+    assert not found.HasField("confidence") and not found.words[0].HasField("confidence")
 
 
 def test_each_request_may_have_its_own_search(channel: Any, stand_in: StandIn) -> None:
