@@ -261,7 +261,7 @@ def test_the_bundled_model_serves_the_samples_and_sigterm_waits_for_them(
         text = expected[0]["text"]
         printed = capsys.readouterr().out.splitlines()
         assert printed[0] == text
-        assert printed.count(text) == (2 if HAS_GRPC else 1) and printed[-1].startswith("final")
+        assert printed.count(text) == (2 if HAS_GRPC else 1) and printed[-1].startswith("final" if HAS_GRPC else "done")
         process.send_signal(signal.SIGHUP)
         wait_until(lambda: 'events_total{event="reload"} 1.0' in _metrics(address))
         with client, ThreadPoolExecutor(4) as threads:

@@ -72,7 +72,10 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return calls
 
 
-def test_the_options_reach_the_server(told: list[Any], bundled_model: Path, tmp_path: Path) -> None:
+def test_the_options_reach_the_server(
+    told: list[Any], bundled_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("silero_like.cli.serve._check_grpc", lambda: None)  # it is another extra
     token, lm = tmp_path / "token", tmp_path / "my.arpa"
     token.write_text("a secret\n")
     lm.touch()

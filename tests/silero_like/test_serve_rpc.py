@@ -358,14 +358,15 @@ def test_a_port_that_is_taken_ends_the_start(served: Served, caplog: pytest.LogC
 def test_the_code_is_what_grpcio_tools_make_of_the_proto(tmp_path: Path) -> None:
     tools = pytest.importorskip("grpc_tools", reason="needs the [dev] extra")
     assert tools
-    options = [f"--{kind}_out={tmp_path}" for kind in ("python", "pyi", "grpc_python")]
-    proto = "silero_like/serve/speech.proto"
-    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", "-I.", *options, proto], cwd=ROOT, check=True)
+    command = "python -m grpc_tools.protoc -I. {} silero_like/serve/speech.proto"
+    outputs = "--python_out={0} --pyi_out={0} --grpc_python_out={0}"
+    arguments = command.format(outputs.format(tmp_path)).split()[1:]
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True)
     made = sorted((tmp_path / "silero_like" / "serve").iterdir())
     assert [path.name for path in made] == ["speech_pb2.py", "speech_pb2.pyi", "speech_pb2_grpc.py"]
     for path in made:
         kept = ROOT / "silero_like" / "serve" / path.name
-        assert path.read_text() == kept.read_text(), f"{kept}: run python -m grpc_tools.protoc -I. ... {proto}"
+        assert path.read_text() == kept.read_text(), f"{kept}: run {command.format(outputs.format('.'))}"
     assert rpc.SERVICE in (ROOT / "silero_like/serve/speech_pb2_grpc.py").read_text()
 
 
