@@ -2,6 +2,7 @@
 
     python -m benchmarks.end_to_end                       # needs the corpus, and the extras [dev] and [peers]
     python -m benchmarks.end_to_end --utterances 20 --jobs-audio-s 600 --json end_to_end.json
+    python -m benchmarks.end_to_end --engines sherpa-onnx:models/nemo
 
 All systems read the same files: dev utterances as FLAC and Opus of 16 kHz, and as Opus of 48 kHz. Speed is in seconds
 of audio for a second of processor time, loading the model not counted. Then these files, again and again, are
@@ -34,7 +35,8 @@ from silero_like import load
 from silero_like.audio import SAMPLE_RATE, load_audio
 from silero_like.batching import transcribe_batch
 from silero_like.bundle import BUNDLED_PATH, load_bundle
-from silero_like.cli.evaluate_systems import PEERS, Recognised, System
+from silero_like.cli.evaluate_systems import PEERS, EngineSystem, Recognised, System
+from silero_like.engines import open_engine, parse_source
 from silero_like.errors import MissingExtraError
 from silero_like.recognizer import Recognizer
 from silero_like.speed import cold_start_s, run_command, time_core, time_wall
@@ -64,6 +66,7 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=40, help="evenly spread [default: 40]")
     parser.add_argument("--jobs-audio-s", type=float, default=3000.0, help="audio for the processes [default: 3000]")
     parser.add_argument("--model", default=str(BUNDLED_PATH), help="a bundle [default: the bundled model]")
+    parser.add_argument("--engines", nargs="*", default=[], help="others, as `evaluate --model` spells them")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     arguments = parser.parse_args()
     waveforms = [read_waveform(row) for row in read_utterances(arguments.manifests, arguments.utterances)]
@@ -72,7 +75,7 @@ def main() -> None:
         files = write_files(waveforms, folder)
         print(f"{len(waveforms)} utterances, {files.audio_s:.0f} s of audio")
         ours = {decoder: load(arguments.model, decoder=decoder) for decoder in ("greedy", "beam")}
-        speeds = measure_systems(ours, files)
+        speeds = measure_systems(ours, files, arguments.engines)
         costs = breakdown(ours["beam"], load_bundle(arguments.model).model_path, waveforms, files)
         starts = measure_starts(ours, waveforms, arguments.model, folder)
         jobs = measure_jobs(files, arguments.jobs_audio_s, arguments.model, folder)
@@ -102,14 +105,15 @@ def write_files(waveforms: Sequence[Array], folder: Path) -> Files:
     return Files(paths, sum(map(len, waveforms)) / SAMPLE_RATE)
 
 
-def measure_systems(ours: dict[str, Recognizer], files: Files) -> dict[str, dict[str, float]]:
+def measure_systems(ours: dict[str, Recognizer], files: Files, engines: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return seconds of audio a core-second of each system with each format; a peer that is not installed is told."""
     found: dict[str, dict[str, float]] = {}
     print(f"{'s of audio a core-second':26}" + "".join(f"{kind:>8}" for kind in FORMATS))
     for name, recognizer in ours.items():
         found[f"ours, {name}"] = speeds_of(partial(transcribe_batch, recognizer), files, repeats=3)
         print(format_speeds(f"ours, {name}", found[f"ours, {name}"]), flush=True)
-    for name, peer in PEERS.items():
+    others: dict[str, Callable[[], System]] = {**PEERS, **{text: partial(_open_other, text) for text in engines}}
+    for name, peer in others.items():
         try:
             system = peer()
         except MissingExtraError as error:
@@ -214,6 +218,10 @@ def check_bars(speeds: dict[str, dict[str, float]], starts: dict[str, float], jo
 def format_speeds(name: str, speeds: dict[str, float]) -> str:
     """Return a line of the table."""
     return f"{name:26}" + "".join(f"{speed:8.1f}" for speed in speeds.values())
+
+
+def _open_other(text: str) -> System:
+    return EngineSystem(open_engine(parse_source(text)))
 
 
 def _transcribe_alone(system: System, paths: Sequence[str]) -> list[Recognised]:

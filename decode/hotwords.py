@@ -68,7 +68,7 @@ class HotwordScorer:
             _check_phrase(phrase, letters, known)
             self._automaton.add(letters, _weight(weight, f"hotword {phrase!r}: "))
         self._automaton.finish()
-        self._nodes: Transitions[int] = Transitions(len(pieces), self._walk)
+        self._nodes: Transitions[int] = Transitions(len(pieces))
 
     def start(self) -> int:
         """Return the state at the start of an utterance."""
@@ -76,11 +76,11 @@ class HotwordScorer:
 
     def gains(self, states: Ints, tokens: Ints) -> Floats:
         """Return what each token `(m,)` adds after each state `(m,)`."""
-        return self._nodes.look_up(states, tokens)[1]
+        return self._nodes.look_up(states, tokens, self._walk)[1]
 
     def advance(self, states: Ints, tokens: Ints) -> Ints:
         """Return the states `(m,)` after tokens."""
-        return self._nodes.look_up(states, tokens)[0]
+        return self._nodes.look_up(states, tokens, self._walk)[0]
 
     def ends(self, states: Ints) -> Floats:
         """Return what ending in each state `(m,)` adds: the phrase that ends here, less what was given in advance."""

@@ -75,7 +75,7 @@ class WordScorer:
         self._kinds = np.array([_kind(parts) for parts in self._parts])
         self._has_chains = CHAINS in self._kinds
         self._promises: dict[str, float] = {"": 0.0}  # of beginnings of known words
-        self._words: Transitions[Beginning] = Transitions(len(pieces), self._extend_by_token)
+        self._words: Transitions[Beginning] = Transitions(len(pieces))
         self._forget()
 
     def start(self) -> int:
@@ -184,7 +184,8 @@ class WordScorer:
 
     def _extend_all(self, states: Ints, tokens: Ints, kinds: Ints) -> tuple[Ints, Floats]:
         # What a start of a word is, and promises, does not depend on the word before: all share the place of EMPTY.
-        return self._words.look_up(np.where(kinds == STARTS, EMPTY, self._beginning[states]), tokens)
+        beginnings = np.where(kinds == STARTS, EMPTY, self._beginning[states])
+        return self._words.look_up(beginnings, tokens, self._extend_by_token)
 
     def _extend_by_token(self, beginning: Beginning, token: int) -> tuple[Beginning, float]:
         parts = self._parts[token]
@@ -240,7 +241,7 @@ class TokenScorer:
             )
         self._ngram, self._config = ngram, config
         self._pieces = [piece if piece in known else UNK for piece in pieces]
-        self._tokens: Transitions[Hashable] = Transitions(len(pieces), self._score)
+        self._tokens: Transitions[Hashable] = Transitions(len(pieces))
 
     def start(self) -> int:
         """Return the state at the start of an utterance."""
@@ -248,11 +249,11 @@ class TokenScorer:
 
     def gains(self, states: Ints, tokens: Ints) -> Floats:
         """Return what each token `(m,)` adds after each state `(m,)`."""
-        return self._tokens.look_up(states, tokens)[1]
+        return self._tokens.look_up(states, tokens, self._score)[1]
 
     def advance(self, states: Ints, tokens: Ints) -> Ints:
         """Return the states `(m,)` after tokens."""
-        return self._tokens.look_up(states, tokens)[0]
+        return self._tokens.look_up(states, tokens, self._score)[0]
 
     def ends(self, states: Ints) -> Floats:
         """Return what the end of the sentence adds in each state `(m,)`."""

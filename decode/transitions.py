@@ -18,16 +18,18 @@ UNSEEN = 0
 class Transitions(Generic[Key]):
     """What each token does in each state: a table that is filled one cell at a time, when it is first asked for.
 
+    What finds a cell is given anew with every look-up: a table that held a method of its owner would, with it, stay in
+    memory until the garbage collector looks for cycles, and the language model too.
+
     Args:
         n_tokens: width of the table.
-        find: returns the key of the next state and the gain, given a state's key and a token; always the same.
 
     Attributes:
         keys: what each state stands for, by number.
     """
 
-    def __init__(self, n_tokens: int, find: Callable[[Key, int], tuple[Key, float]]) -> None:
-        self._n_tokens, self._find = n_tokens, find
+    def __init__(self, n_tokens: int) -> None:
+        self._n_tokens = n_tokens
         self._next: Ints
         self._gains: Floats
         self.clear()
@@ -41,13 +43,19 @@ class Transitions(Generic[Key]):
                 self._next, self._gains = doubled(self._next), doubled(self._gains)
         return state
 
-    def look_up(self, states: Ints, tokens: Ints) -> tuple[Ints, Floats]:
-        """Return the next states and the gains `(m,)` of tokens `(m,)` in states `(m,)`."""
+    def look_up(self, states: Ints, tokens: Ints, find: Callable[[Key, int], tuple[Key, float]]) -> tuple[Ints, Floats]:
+        """Return the next states and the gains `(m,)` of tokens `(m,)` in states `(m,)`.
+
+        Args:
+            states: numbers.
+            tokens: of each state.
+            find: returns the key of the next state and the gain, given a state's key and a token; always the same.
+        """
         after = self._next[states, tokens]
         if not after.all():
             unseen = np.flatnonzero(after == UNSEEN)
             for state, token in set(zip(states[unseen].tolist(), tokens[unseen].tolist(), strict=True)):
-                key, gain = self._find(self.keys[state], token)
+                key, gain = find(self.keys[state], token)
                 number = self.number(key)  # may make the tables longer: before they are written to
                 self._next[state, token], self._gains[state, token] = number + 1, gain
             after = self._next[states, tokens]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -54,7 +55,7 @@ class Transcript:
     confidence: float
     """In [0, 1]: the geometric mean, over the tokens, of each token's posterior; 0 without tokens. A token's posterior
     is itself the geometric mean over its frames, so that neither long nor many tokens make an utterance look worse.
-    Scaled as the words' confidences are."""
+    Scaled as the words' confidences are. NaN, as the words', from an engine that gives none (`silero_like.engines`)."""
     words: tuple[Word, ...]
     """Words with start and end in seconds, and a confidence: how often words like it are right, where the bundle has a
     fitted temperature (`decode.calibration`) and the decoder is not greedy."""
@@ -96,6 +97,16 @@ class Recognizer:
         self.tokenizer = tokenizer
         self.config = runtime.config
         self.decoder = decoder or GreedyDecoder(runtime.config.blank_id)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.config.name
+
+    @property
+    def lang(self) -> str:
+        """Code of its language."""
+        return self.config.lang
 
     def transcribe(
         self,
@@ -241,11 +252,14 @@ def load(
 
 
 def rounded(values: dict[str, Any]) -> dict[str, Any]:
-    """Return a result's fields as JSON values, times rounded to a millisecond and confidences to 1e-4."""
+    """Return a result's fields as JSON values, times rounded to a millisecond and confidences to 1e-4.
+
+    A confidence that is not known, NaN, becomes None, as JSON has no NaN.
+    """
     values["words"] = list(values["words"])
     for part in (values, *values["words"]):
         for key in {"duration", "start", "end", "confidence"} & part.keys():
-            part[key] = round(part[key], 4 if key == "confidence" else 3)
+            part[key] = None if isnan(part[key]) else round(part[key], 4 if key == "confidence" else 3)
     return values
 
 

@@ -72,6 +72,7 @@ def without_frontend(model: ModelProto, config: BundleConfig) -> ModelProto:
         "normalize_type": "",  # done inside
         "feat_dim": config.model["n_mels"],
         "name": config.name,
+        "language": config.lang,
     }
     helper.set_model_props(cut, {key: str(value) for key, value in metadata.items()})
     onnx.checker.check_model(cut)

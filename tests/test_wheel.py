@@ -39,7 +39,7 @@ def test_every_module_and_marker_is_inside(wheel: zipfile.ZipFile) -> None:
     assert {f"{package}/py.typed" for package in PACKAGES} <= inside
     assert {f"silero_like/evaluation/{name}" for name in ("report.html", "page.css", "page.js")} <= inside
     assert "data/explorer.html" in inside
-    assert "silero_like/serve/page.html" in inside
+    assert {f"silero_like/serve/{name}" for name in ("page.html", "speech.proto", "speech_pb2.pyi")} <= inside
 
 
 def test_nothing_else_is_inside(wheel: zipfile.ZipFile) -> None:

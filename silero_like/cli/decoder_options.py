@@ -42,7 +42,7 @@ def decoder_options(command: Command) -> Command:
 
 
 def load_recognizer(
-    model: str | None, decoder: str | None, beam_width: int | None, lm: str | None, hotwords_path: Path | None
+    model: str | Path | None, decoder: str | None, beam_width: int | None, lm: str | None, hotwords_path: Path | None
 ) -> Recognizer:
     """Load a model with the decoder that the options ask for.
 

@@ -32,17 +32,22 @@ from silero_like.cli.evaluate_study import (
     seen_domains,
 )
 from silero_like.cli.evaluate_systems import PEERS
+from silero_like.cli.model_option import MODEL
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
 
 if TYPE_CHECKING:
     from data.manifest import Utterance
+    from silero_like.engines import ModelSource
     from silero_like.evaluation.scoring import Scored
 
 
 @click.command()
 @click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=INPUT_FILE)
 @click.option(
-    "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
+    "--model",
+    "source",
+    type=MODEL,
+    help="Model folder, and what runs it if it is not ours: pocketsphinx, sherpa-onnx [default: bundled English].",
 )
 @decoder_options
 @click.option(
@@ -85,7 +90,7 @@ if TYPE_CHECKING:
 def evaluate(
     context: click.Context,
     manifests: tuple[Path, ...],
-    model: str | None,
+    source: ModelSource | None,
     decoder: str | None,
     beam_width: int | None,
     lm: str | None,
@@ -119,16 +124,19 @@ def evaluate(
     Examples:
       silero-like evaluate samples/manifest.jsonl
       silero-like evaluate *.dev.jsonl --model my-model --json dev.json --html dev.html
+      silero-like evaluate dev.jsonl --model sherpa-onnx:models/nemo --alike
       silero-like evaluate dev.jsonl --hypotheses theirs.ctm --utterances theirs.jsonl
       silero-like evaluate dev.jsonl --command 'whisper-cli -nt -np -f {audio}' --alike
     """
-    sources = {"--model": model, "--hypotheses": hypotheses_path, "--command": command_line, "--peer": peer}
+    other = source if source and not source.is_own else None
+    sources = {"--model": source, "--hypotheses": hypotheses_path, "--command": command_line, "--peer": peer}
     search = {"--decoder": decoder, "--beam-width": beam_width, "--lm": lm, "--hotwords": hotwords_path}
-    check_sources(sources, search)
+    check_sources(sources, search, is_own=not other)
     check_outputs({"--utterances": utterances_path, "--json": json_path, "--html": html_path}, embed_audio)
     batch = Batch(context)
+    model = source.path if source else None
     own = partial(load_recognizer, model, decoder, beam_width, lm, hotwords_path)
-    config, tokens, system = (None, None, None) if hypotheses_path else open_system(own, command_line, peer)
+    config, tokens, system = (None, None, None) if hypotheses_path else open_system(own, command_line, peer, other)
     utterances, lang, hashes = read_utterances(manifests, check_lang(lang, config), batch)
     n_rows = len(utterances) + batch.n_failed
     training = read_training(training_data, batch)
@@ -147,7 +155,7 @@ def evaluate(
     evaluation = score(
         [rule.apply(score) for _, score in pairs],
         rule,
-        model=name or (system.name if system else str(hypotheses_path)),
+        model=name or (source.name if source else "") or (system.name if system else str(hypotheses_path)),
         decoder=system.decoder if system else "unknown",
         speed=speed,
     )

@@ -63,13 +63,13 @@ def text_rule(lang: str, alike: bool) -> TextRule:
     return rule
 
 
-def check_sources(sources: Mapping[str, object], search: Mapping[str, object]) -> None:
+def check_sources(sources: Mapping[str, object], search: Mapping[str, object], *, is_own: bool) -> None:
     """Refuse two systems to measure, and options of the search for a system that is not ours; None is not given."""
     given = [option for option, value in sources.items() if value is not None]
     if len(given) > 1:
         raise click.UsageError(f"give one of {', '.join(sources)}, not {' and '.join(given)}")
     unused = [option for option, value in search.items() if value is not None]
-    if unused and given not in ([], ["--model"]):
+    if unused and (given not in ([], ["--model"]) or not is_own):
         raise click.UsageError(f"{unused[0]} is for models of this project: leave it out with {given[0]}")
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from silero_like.cli.batch import Batch, describe
 from silero_like.cli.evaluate_inputs import TextRule, match_file, name_of
-from silero_like.cli.evaluate_systems import PEERS, Command, OwnModel, Recognised, System, core_seconds
+from silero_like.cli.evaluate_systems import PEERS, Command, EngineSystem, Recognised, System, core_seconds
 from silero_like.errors import AudioError
 
 if TYPE_CHECKING:
     from data.manifest import Utterance
     from silero_like.bundle import BundleConfig
+    from silero_like.engines import ModelSource
     from silero_like.evaluation.scoring import Evaluation, Row, Scored
     from silero_like.evaluation.study import Study
     from silero_like.recognizer import Recognizer
@@ -26,19 +27,23 @@ SHORT_S, SHORT_SHARE = 0.5, 0.1
 
 
 def open_system(
-    own: Callable[[], Recognizer], command_line: str | None, peer: str | None
+    own: Callable[[], Recognizer], command_line: str | None, peer: str | None, other: ModelSource | None
 ) -> tuple[BundleConfig | None, Callable[[str], Sequence[str]] | None, System]:
     """Open what is to be measured; for a model of `own`, also return its configuration and its way to split a text."""
     if command_line:
         return None, None, Command(command_line)
     if peer:
         return None, None, PEERS[peer]()
+    if other:
+        from silero_like.engines import open_engine
+
+        return None, None, EngineSystem(open_engine(other))
     recognizer = own()
     tokenizer = recognizer.tokenizer
     return (
         recognizer.config,
         lambda text: [tokenizer.pieces[token_id] for token_id in tokenizer.encode(text)],
-        OwnModel(recognizer, recognizer.decoder.name),
+        EngineSystem(recognizer, recognizer.decoder.name),
     )
 
 
@@ -190,7 +195,7 @@ def known_words(training: Sequence[Utterance], rule: TextRule) -> set[str] | Non
     return {word for utterance in training for word in split_words(rule.normalizer(utterance.text))} or None
 
 
-def provenance(manifests: dict[str, str], model: str | None, *, is_own: bool) -> dict[str, Any]:
+def provenance(manifests: dict[str, str], model: Path | None, *, is_own: bool) -> dict[str, Any]:
     """Return what is needed to come to the same figures again."""
     import hashlib
 
@@ -199,7 +204,7 @@ def provenance(manifests: dict[str, str], model: str | None, *, is_own: bool) ->
     import silero_like
     from silero_like.bundle import BUNDLED_PATH
 
-    checksums = Path(model or BUNDLED_PATH) / "checksums.json"
+    checksums = (model or BUNDLED_PATH) / "checksums.json"
     versions = {"silero_like": silero_like.__version__, "numpy": np.__version__, "python": platform.python_version()}
     return {
         "command": shlex.join(["silero-like", *sys.argv[1:]]),

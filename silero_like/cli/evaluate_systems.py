@@ -7,7 +7,9 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from silero_like.recognizer import Recognizer
+    from silero_like.engines import Engine
 
     Array = npt.NDArray[np.float32]
 
@@ -49,35 +51,29 @@ class System(Protocol):
         """Recognise float32 `(N,)`, mono, 16 kHz, in [-1, 1]."""
 
 
-class OwnModel:
-    """A bundle of ours."""
+class EngineSystem:
+    """A model of ours, or one of another engine.
 
-    def __init__(self, recognizer: Recognizer, decoder: str) -> None:
-        self.name, self.decoder, self._recognizer = recognizer.config.name, decoder, recognizer
+    Args:
+        engine: it.
+        decoder: how it searches.
+    """
+
+    def __init__(self, engine: Engine, decoder: str = "its own") -> None:
+        self.name, self.decoder, self._engine = engine.name, decoder, engine
 
     def transcribe(self, waveform: Array) -> Recognised:
-        transcript = self._recognizer.transcribe(waveform)
+        transcript = self._engine.transcribe_chunks([waveform])
+        if isnan(transcript.confidence):
+            return Recognised(transcript.text)
         return Recognised(transcript.text, transcript.confidence, tuple(w.confidence for w in transcript.words))
 
 
-class PocketSphinx:
-    """PocketSphinx with its own English model, its own settings, whole utterances."""
+def pocketsphinx() -> System:
+    """Open PocketSphinx with its own English model and its own settings."""
+    from silero_like.engines import POCKETSPHINX, ModelSource, open_engine
 
-    name, decoder = "pocketsphinx", "its own"
-
-    def __init__(self) -> None:
-        try:
-            from pocketsphinx import Decoder
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("PocketSphinx is not installed: pip install 'silero_like[peers]'") from error
-        self._decoder: Any = Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
-
-    def transcribe(self, waveform: Array) -> Recognised:
-        self._decoder.start_utt()
-        self._decoder.process_raw(_pcm(waveform), full_utt=True)
-        self._decoder.end_utt()
-        best = self._decoder.hyp()
-        return Recognised(best.hypstr if best else "")
+    return EngineSystem(open_engine(ModelSource(POCKETSPHINX, None)))
 
 
 class Moonshine:
@@ -136,16 +132,10 @@ class Command:
         return Recognised(" ".join(process.stdout.decode("utf-8", "replace").split()))
 
 
-PEERS: dict[str, type[PocketSphinx] | type[Moonshine]] = {peer.name: peer for peer in (PocketSphinx, Moonshine)}
+PEERS: dict[str, Callable[[], System]] = {"pocketsphinx": pocketsphinx, Moonshine.name: Moonshine}
 
 
 def core_seconds() -> float:
     """Return the processor time of this process and of the commands that it ran to the end."""
     parts = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(part.ru_utime + part.ru_stime for part in parts)
-
-
-def _pcm(waveform: Array) -> bytes:
-    import numpy as np
-
-    return (np.clip(waveform, -1, 1) * 32767).astype("<i2").tobytes()

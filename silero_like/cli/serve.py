@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from silero_like.cli.model_option import MODEL
 from silero_like.cli.paths import INPUT_FILE
+
+if TYPE_CHECKING:
+    from silero_like.engines import ModelSource
 
 TOKEN_VARIABLE = "SILERO_LIKE_TOKEN"
 
@@ -16,13 +21,15 @@ TOKEN_VARIABLE = "SILERO_LIKE_TOKEN"
 @click.option(
     "--model",
     "models",
-    metavar="[NAME=]BUNDLE",
+    type=MODEL,
     multiple=True,
-    help="Model folder, and what requests call it; may be repeated [default: bundled English].",
+    help="Model folder, what runs it if it is not one of ours (pocketsphinx, sherpa-onnx), and what requests call it; "
+    "may be repeated [default: bundled English].",
 )
 @click.option("--lm", "lms", metavar="NAME=PATH", multiple=True, help="Language model that requests may ask for.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address; 0.0.0.0 for all of this machine's.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), help="Serve gRPC there, too [default: no gRPC].")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that transcribe [default: one a core].")
 @click.option("--queue", type=click.IntRange(min=0), default=64, show_default=True, help="Requests that may wait.")
 @click.option("--max-upload-mb", type=click.FloatRange(min=0.001), default=100.0, show_default=True)
@@ -34,10 +41,11 @@ TOKEN_VARIABLE = "SILERO_LIKE_TOKEN"
 @click.option("--token-file", type=INPUT_FILE, help=f"Ask for this bearer token [default: ${TOKEN_VARIABLE}, or none].")
 @click.option("--log-transcripts", is_flag=True, help="Write what was said into the log.")
 def serve(
-    models: tuple[str, ...],
+    models: tuple[ModelSource, ...],
     lms: tuple[str, ...],
     host: str,
     port: int,
+    grpc_port: int | None,
     workers: int | None,
     queue: int,
     max_upload_mb: float,
@@ -61,11 +69,13 @@ def serve(
     Examples:
       silero-like serve
       silero-like serve --model en=models/en --model zh=models/zh --lm news=news.bin
-      silero-like serve --host 0.0.0.0 --token-file token.txt --workers 4
+      silero-like serve --model en=models/en --model theirs=sherpa-onnx:models/nemo --model sphinx=pocketsphinx:
+      silero-like serve --host 0.0.0.0 --token-file token.txt --workers 4 --grpc-port 50051
       curl -F file=@samples/audiobook.opus -F response_format=srt http://127.0.0.1:8000/v1/audio/transcriptions
     """
-    from silero_like.bundle import BUNDLED_PATH, load_bundle
+    from silero_like.bundle import BUNDLED_PATH
     from silero_like.cli.decoder_options import read_hotword_lines
+    from silero_like.engines import OWN, ModelSource
     from silero_like.errors import MissingExtraError
 
     try:
@@ -73,15 +83,15 @@ def serve(
         from silero_like.serve.settings import ServeSettings
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"serve needs {error.name}: pip install 'silero_like[serve]'") from error
+    if grpc_port is not None:
+        _check_grpc()
 
-    bundles = {}
-    for value in models or (str(BUNDLED_PATH),):
-        name, path = _named(value)
-        bundle = load_bundle(path, verify=False)  # what is not there is told before the workers start
-        name = name or bundle.config.name
-        if name in bundles:
-            raise click.UsageError(f"--model: two models are called {name}: write NAME=BUNDLE")
-        bundles[name] = path
+    named: dict[str, ModelSource] = {}
+    for source in models or (ModelSource(OWN, BUNDLED_PATH),):
+        name = _name_of(source)
+        if name in named:
+            raise click.UsageError(f"--model: two models are called {name}: write NAME=...")
+        named[name] = source
     language_models = {}
     for value in lms:
         name, path = _named(value)
@@ -89,7 +99,7 @@ def serve(
             raise click.UsageError(f"--lm: expected NAME=PATH of a file, got {value!r}")
         language_models[name] = path
     settings = ServeSettings(
-        models=bundles,
+        models=named,
         language_models=language_models,
         read_hotwords=read_hotword_lines,
         workers=workers or len(os.sched_getaffinity(0)),
@@ -103,8 +113,29 @@ def serve(
         token=_token(token_file),
         log_transcripts=log_transcripts,
     )
-    if not run_server(settings, host=host, port=port):
+    if not run_server(settings, host=host, port=port, grpc_port=grpc_port):
         click.get_current_context().exit(1)
+
+
+def _check_grpc() -> None:
+    from silero_like.errors import MissingExtraError
+
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines on standard error are not JSON
+    try:
+        import silero_like.serve.rpc  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"--grpc-port needs {error.name}: pip install 'silero_like[grpc]'") from error
+
+
+def _name_of(source: ModelSource) -> str:
+    """Return what requests call a model; a bundle that is not one is told before the workers start."""
+    from silero_like.bundle import load_bundle
+    from silero_like.engines import OWN
+
+    own_name = source.path.resolve().name if source.path else source.engine
+    if source.engine == OWN and source.path:
+        own_name = load_bundle(source.path, verify=False).config.name
+    return source.name or own_name
 
 
 def _named(value: str) -> tuple[str, Path]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
-from math import log
+from math import isnan, log
 from typing import Any
 
-from decode.words import Word
 from silero_like.recognizer import Transcript
 from silero_like.serve.messages import Answer, Transcription
 from silero_like.subtitles import Cue, make_cues
@@ -51,7 +49,8 @@ def _verbose(transcript: Transcript, request: Transcription, lang: str) -> dict[
 
 def _segment(number: int, cue: Cue) -> dict[str, Any]:
     """Return a segment with all of OpenAI's fields; those that have no meaning here are 0 or empty."""
-    confidence, data = _confidence(cue.words), cue.text.encode()
+    confidence, data = sum(word.confidence for word in cue.words) / len(cue.words), cue.text.encode()
+    is_known = not isnan(confidence)
     return {
         "id": number,
         "seek": 0,
@@ -60,12 +59,8 @@ def _segment(number: int, cue: Cue) -> dict[str, Any]:
         "text": cue.text,
         "tokens": [],
         "temperature": 0.0,
-        "avg_logprob": round(log(max(confidence, 1e-9)), 4),
+        "avg_logprob": round(log(max(confidence, 1e-9)), 4) if is_known else 0.0,
         "compression_ratio": round(len(data) / len(zlib.compress(data)), 4),
         "no_speech_prob": 0.0,
-        "confidence": round(confidence, 4),
+        "confidence": round(confidence, 4) if is_known else None,
     }
-
-
-def _confidence(words: Sequence[Word]) -> float:
-    return sum(word.confidence for word in words) / len(words)

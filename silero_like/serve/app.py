@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 import silero_like
-from silero_like.serve.guard import TRANSCRIPTIONS, Guard
+from silero_like.serve.guard import TRANSCRIPTIONS, Guard, Held
 from silero_like.serve.messages import AnswerFormat, Options, Transcription
 from silero_like.serve.observe import Metrics
 from silero_like.serve.pool import Pool
@@ -40,9 +40,12 @@ class State:
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.held = Held(settings)
         self.pool = Pool(settings, lambda event: self.metrics.events.labels(event).inc())
         self.draining = asyncio.Event()
         """Set when the server is told to end."""
+        self.calls: asyncio.Future[None] | None = None
+        """Done when the last call of gRPC has ended, if there is gRPC; the workers must live till then."""
         self.metrics.gauge("requests_admitted", "At work or waiting.", lambda: self.pool.n_admitted)
         self.metrics.gauge("streams", "Live streams that are open.", lambda: self.pool.n_streams)
 
@@ -57,11 +60,13 @@ def make_app(settings: ServeSettings) -> FastAPI:
         with _on_hangup(state.pool):
             yield
         watch.cancel()
+        if state.calls:
+            await state.calls
         await state.pool.close()
 
     app = FastAPI(title="silero_like", version=silero_like.__version__, lifespan=lifespan, redoc_url=None)
     app.state.shared = state
-    app.add_middleware(Guard, settings=settings, pool=state.pool, metrics=state.metrics)
+    app.add_middleware(Guard, settings=settings, pool=state.pool, metrics=state.metrics, held=state.held)
     _add_errors(app)
     _add_operations(app, state)
     _add_models(app, state)
@@ -124,6 +129,7 @@ def _add_models(app: FastAPI, state: State) -> None:
             "created": info.created,
             "owned_by": "silero_like",
             "language": info.lang,
+            "engine": info.engine,
             "bundle": info.bundle_name,
         }
 

@@ -18,7 +18,29 @@ from silero_like.serve.settings import ServeSettings
 
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 
-_BODIES = 10  # bodies of the greatest size that may be held at once
+BODIES = 10
+"""Bodies of the greatest size that may be held at once."""
+
+
+class Held:
+    """The bytes of all bodies, and of all messages of gRPC, that have been read and not been answered.
+
+    Args:
+        settings: tell how many there may be.
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._n_most, self.n_bytes = BODIES * settings.max_upload_bytes, 0
+
+    def add(self, n_bytes: int) -> None:
+        """Take note of bytes; whoever does also takes them off `n_bytes`, refused or not.
+
+        Raises:
+            ServeError: 429, they are too many now.
+        """
+        self.n_bytes += n_bytes
+        if self.n_bytes > self._n_most:
+            raise ServeError(429, "uploads_full", "too many uploads at once: come again", retry_after_s=5)
 
 
 class Guard:
@@ -29,11 +51,11 @@ class Guard:
         settings: token and limits.
         pool: refuses uploads, before they are read, while its queue is full.
         metrics: where requests are counted.
+        held: where the bytes of their bodies are.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: ServeSettings, pool: Pool, metrics: Metrics) -> None:
-        self._app, self._settings, self._pool, self._metrics = app, settings, pool, metrics
-        self._n_held = 0  # bytes of all bodies that have been read and not been answered
+    def __init__(self, app: ASGIApp, *, settings: ServeSettings, pool: Pool, metrics: Metrics, held: Held) -> None:
+        self._app, self._settings, self._pool, self._metrics, self._held = app, settings, pool, metrics, held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -57,7 +79,7 @@ class Guard:
         except ServeError as error:
             await respond(error)(scope, receive, answer)
         finally:
-            self._n_held -= body.n_bytes
+            self._held.n_bytes -= body.n_bytes
             path = getattr(scope.get("route"), "path", "other")
             seconds = time.monotonic() - start
             self._metrics.requests.labels(path, str(status)).inc()
@@ -78,11 +100,9 @@ class Guard:
         Raises:
             ServeError: it, or all bodies together, are too large.
         """
-        self._n_held += n_bytes
+        self._held.add(n_bytes)
         if n_total > self._settings.max_upload_bytes:
             raise self._too_large()
-        if self._n_held > _BODIES * self._settings.max_upload_bytes:
-            raise ServeError(429, "uploads_full", "too many uploads at once: come again", retry_after_s=5)
 
     def _check(self, scope: Scope) -> None:
         """Refuse what can be refused before the body is read."""

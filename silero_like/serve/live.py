@@ -61,8 +61,8 @@ class LiveStream:
 
     async def open(self, request: OpenStream) -> None:
         """Begin; the request gets the stream's number."""
+        self._is_open = True  # whoever is cancelled while he waits has a stream to be forgotten all the same
         await self._live.call(dataclasses.replace(request, stream_id=self._id))
-        self._is_open = True
 
     async def feed(self, pcm: bytes) -> Results:
         """Take samples, 16-bit little-endian mono; return the results that they bring."""
@@ -70,8 +70,9 @@ class LiveStream:
 
     async def finish(self) -> Results:
         """End the stream; return its last results."""
+        results = await self._live.call(CloseStream(self._id))
         self._is_open = False
-        return await self._live.call(CloseStream(self._id))
+        return results
 
     async def drop(self) -> None:
         """Forget it, if it has not ended by itself."""

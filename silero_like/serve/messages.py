@@ -68,9 +68,12 @@ class ModelInfo:
     """What is told about a model that is being served."""
 
     lang: str
+    """Empty if it is not known."""
     bundle_name: str
     created: int
     """Seconds since 1970."""
+    engine: str
+    """What runs it: one of `silero_like.engines.ENGINES`."""
 
 
 @dataclass(frozen=True)

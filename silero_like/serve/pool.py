@@ -254,7 +254,8 @@ class Pool:
 
     def _look(self) -> Signature:
         """Return what tells whether a bundle or language model has changed; a missing one has no files."""
-        folders = [sorted(path.glob("*")) for path in self._settings.models.values()]
+        sources = [source.path for source in self._settings.models.values()]
+        folders = [sorted(path.rglob("*")) for path in sources if path]
         files = [*folders, *([path] for path in self._settings.language_models.values())]
         return tuple(tuple(_stamp(path) for path in paths) for paths in files)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from silero_like.engines import ModelSource
+
 HotwordReader = Callable[[Sequence[str], str], dict[str, float]]
 """From lines (a phrase, and perhaps a tab and its weight) and a language code to what `load` takes as hotwords. Raises
 `ConfigError`; a function of a module, because it is sent to other processes."""
@@ -15,8 +17,8 @@ HotwordReader = Callable[[Sequence[str], str], dict[str, float]]
 class ServeSettings:
     """Models and limits of one server."""
 
-    models: Mapping[str, Path]
-    """Bundle folders by the names that requests give; the first is for requests that give none."""
+    models: Mapping[str, ModelSource]
+    """By the names that requests give; the first is for requests that give none."""
     read_hotwords: HotwordReader
     """Reads a request's hotwords."""
     language_models: Mapping[str, Path] = field(default_factory=dict)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Annotated, Literal
+from collections.abc import Coroutine
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import FastAPI, WebSocket
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
 from silero_like.serve.guard import check_token, is_foreign, is_token
 from silero_like.serve.live import LiveStream, Results
-from silero_like.serve.messages import OpenStream, Options
+from silero_like.serve.messages import OpenStream
 from silero_like.serve.observe import Metrics, log
 from silero_like.serve.pool import Pool
 from silero_like.serve.refusals import ServeError, error_object
-from silero_like.serve.selection import MAX_BEAM_WIDTH, find_model
+from silero_like.serve.selection import Search, find_model
 from silero_like.serve.settings import ServeSettings
+
+Message = TypeVar("Message")
 
 PATH = "/v1/stream"
 MAX_MESSAGE_BYTES = 1 << 20
@@ -27,19 +30,12 @@ MAX_MESSAGE_BYTES = 1 << 20
 _DONE, _REFUSED, _FAULT, _RESTART, _LATER = 1000, 1008, 1011, 1012, 1013
 
 
-class Start(BaseModel):
-    """The first message, a JSON object; every field may be left out."""
-
-    model_config = ConfigDict(extra="forbid")
+class Start(Search):
+    """The first message, a JSON object; every field but the type may be left out."""
 
     type: Literal["start"]
     sample_rate: Annotated[int, Field(ge=4000, le=384000)] = 16000
     latency_s: Annotated[float, Field(ge=0.16, le=5.0)] = 0.56
-    model: str | None = None
-    decoder: Literal["greedy", "beam"] | None = None
-    beam_width: Annotated[int | None, Field(ge=1, le=MAX_BEAM_WIDTH)] = None
-    lm: str | None = None
-    hotwords: list[str] = []
     token: str | None = None
 
 
@@ -78,13 +74,7 @@ class _Session:
         """Serve it to its end; return the code to close with."""
         start = await self._start()
         self.model = find_model(start.model, self._pool)
-        options = Options(
-            model=self.model,
-            decoder=start.decoder,
-            beam_width=start.beam_width,
-            lm=start.lm,
-            hotwords=tuple(start.hotwords),
-        )
+        options = start.options(self.model)
         request = OpenStream(stream_id=0, options=options, latency_s=start.latency_s, sample_rate=start.sample_rate)
         async with self._pool.open_stream(request) as stream:
             await self.send({"type": "started", "model": self.model})
@@ -102,9 +92,7 @@ class _Session:
         try:
             start = Start.model_validate_json(message if isinstance(message, str) else b"")
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            message = f'expected {{"type": "start", ...}} first; {where or "it"}: {first["msg"]}'
+            message = f'expected {{"type": "start", ...}} first; {first_problem(error)}'
             raise ServeError(400, "invalid_value", message) from error
         if start.token is None or self._settings.token is None:
             check_token(headers, self._settings.token)
@@ -117,11 +105,7 @@ class _Session:
         while not self._draining.is_set():
             message = await self._next()
             if isinstance(message, bytes):
-                if len(message) % 2:
-                    raise ServeError(
-                        400, "invalid_value", "expected 16-bit samples, got half a sample: send whole ones"
-                    )
-                self.audio_s += len(message) / 2 / sample_rate
+                self.audio_s += samples_in(message) / sample_rate
                 await self._tell(await stream.feed(message))
             elif message is not None:
                 if _type(message) != "end":
@@ -136,19 +120,9 @@ class _Session:
             WebSocketDisconnect: the client has gone.
             ServeError: nothing came.
         """
-        receive = asyncio.ensure_future(self._socket.receive())
-        drain = asyncio.ensure_future(self._draining.wait())
-        try:
-            await asyncio.wait([receive, drain], timeout=self._settings.idle_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            drain.cancel()
-            if not receive.done():
-                receive.cancel()
-        if not receive.done():
-            if self._draining.is_set():
-                return None
-            raise ServeError(408, "idle", f"nothing came for {self._settings.idle_s:g} s: begin anew")
-        message = receive.result()
+        message = await wait_for_client(self._socket.receive(), self._draining, self._settings.idle_s)
+        if message is None:
+            return None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message["code"])
         text, data = message.get("text"), message.get("bytes")
@@ -175,6 +149,45 @@ class _Session:
             await self._socket.close(code)
         except (RuntimeError, WebSocketDisconnect):
             return
+
+
+async def wait_for_client(
+    message: Coroutine[Any, Any, Message], draining: asyncio.Event, idle_s: float
+) -> Message | None:
+    """Wait for what a client sends next; None when the server is to end.
+
+    Raises:
+        ServeError: nothing came.
+    """
+    receive, drain = asyncio.ensure_future(message), asyncio.ensure_future(draining.wait())
+    try:
+        await asyncio.wait([receive, drain], timeout=idle_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        drain.cancel()
+        if not receive.done():
+            receive.cancel()
+    if receive.done():
+        return receive.result()
+    if draining.is_set():
+        return None
+    raise ServeError(408, "idle", f"nothing came for {idle_s:g} s: begin anew")
+
+
+def samples_in(pcm: bytes) -> int:
+    """Return the number of 16-bit samples.
+
+    Raises:
+        ServeError: half a sample.
+    """
+    if len(pcm) % 2:
+        raise ServeError(400, "invalid_value", "expected 16-bit samples, got half a sample: send whole ones")
+    return len(pcm) // 2
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say where the first of the problems is, and what."""
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'it'}: {first['msg']}"
 
 
 def _type(message: str) -> object:

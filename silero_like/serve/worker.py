@@ -5,43 +5,35 @@ from __future__ import annotations
 import os
 import signal
 import traceback
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from silero_like.audio import SAMPLE_RATE, stream_audio
-from silero_like.bundle import CHECKSUMS_NAME, load_bundle
-from silero_like.decoding import make_decoder
-from silero_like.errors import AudioError, ConfigError, SileroLikeError
-from silero_like.recognizer import Recognizer, load
+from silero_like.errors import AudioError, SileroLikeError
 from silero_like.serve.answers import render_answer
 from silero_like.serve.messages import (
     Answer,
     CloseStream,
     Feed,
     Heard,
-    ModelInfo,
     OpenStream,
-    Options,
     Ready,
     Refusal,
     Reply,
     Request,
     Transcription,
 )
+from silero_like.serve.models import serve_model
 from silero_like.serve.settings import ServeSettings
 from silero_like.streaming import Stream, StreamResult
 
 Array = npt.NDArray[np.float32]
 
-MAX_HOTWORDS = 1000
-N_DECODERS = 8  # kept of each model: making one with a language model takes a fifth of a second
 _CHUNK_S = 10.0
 
 
@@ -73,7 +65,7 @@ class Worker:
 
     def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
-        self.models = {name: ServedModel(path, settings) for name, path in settings.models.items()}
+        self.models = {name: serve_model(source, settings) for name, source in settings.models.items()}
         self._streams: dict[int, Stream] = {}
 
     def answer(self, request: Request, file: BinaryIO | None = None) -> Reply:
@@ -90,7 +82,7 @@ class Worker:
     def _transcribe(self, request: Transcription, file: BinaryIO) -> Answer:
         model = self.models[request.options.model]
         chunks = _limited(stream_audio(file, window_s=_CHUNK_S), self._settings.max_duration_s)
-        transcript = model.recognizer(request.options).transcribe_chunks(chunks)
+        transcript = model.engine(request.options).transcribe_chunks(chunks)
         return render_answer(transcript, request, model.info.lang)
 
     def _hear(self, request: OpenStream | Feed | CloseStream) -> list[StreamResult]:
@@ -105,53 +97,6 @@ class Worker:
             return stream.finish() if stream and request.is_wanted else []
         samples: Array = np.frombuffer(request.pcm, "<i2").astype(np.float32) / np.float32(32768)
         return self._streams[request.stream_id].accept_waveform(samples)
-
-
-class ServedModel:
-    """A bundle, and the recognisers with the decoders that requests have asked for."""
-
-    def __init__(self, path: Path, settings: ServeSettings) -> None:
-        self._base = load(path)
-        self._bundle = load_bundle(path, verify=False)
-        self._language_models: Mapping[str, Path] = settings.language_models
-        self._read_hotwords = settings.read_hotwords
-        config = self._bundle.config
-        self.info = ModelInfo(config.lang, config.name, int((path / CHECKSUMS_NAME).stat().st_mtime))
-        self.recognizer = lru_cache(N_DECODERS)(self._make)
-
-    def _make(self, options: Options) -> Recognizer:
-        """Return a recogniser; all share the acoustic model.
-
-        Raises:
-            ConfigError: options that do not go together, or that the server does not have.
-        """
-        if options == Options(model=options.model):
-            return self._base
-        if options.decoder == "greedy" and options.beam_width:
-            raise ConfigError("expected no beam_width with the decoder greedy: take beam")
-        if len(options.hotwords) > MAX_HOTWORDS:
-            raise ConfigError(f"expected at most {MAX_HOTWORDS} hotwords, got {len(options.hotwords)}: send fewer")
-        try:
-            hotwords = self._read_hotwords(options.hotwords, self._bundle.config.lang) if options.hotwords else {}
-        except ConfigError as error:
-            raise ConfigError(f"hotwords: {error}") from error
-        decoder = make_decoder(
-            options.decoder or ("beam" if options.beam_width else None),
-            self._bundle,
-            self._base.tokenizer,
-            lm_path=self._lm_path(options.lm),
-            beam_width=options.beam_width,
-            hotwords=hotwords,
-        )
-        return Recognizer(self._base.runtime, self._base.tokenizer, decoder)
-
-    def _lm_path(self, name: str | None) -> Path | str | None:
-        if name is None or name == "none":
-            return name
-        if name not in self._language_models:
-            known = ", ".join(["none", *self._language_models])
-            raise ConfigError(f"expected an lm among {known}, got {name!r}: leave it out, or start the server with it")
-        return self._language_models[name]
 
 
 def refusal(error: Exception) -> Refusal:

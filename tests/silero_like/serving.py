@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from silero_like.engines import OWN, ModelSource
 from silero_like.serve.pool import Pool
 from silero_like.serve.server import Server, make_server
 from silero_like.serve.settings import ServeSettings
@@ -58,6 +59,7 @@ class Served:
     settings: ServeSettings
     pool: Pool
     port: int
+    grpc_port: int = 0
 
     @property
     def url(self) -> str:
@@ -86,6 +88,11 @@ class Served:
         return self.call("POST", PATH, body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
 
 
+def own(path: Path) -> ModelSource:
+    """Return a model of ours as the server takes it."""
+    return ModelSource(OWN, path)
+
+
 def multipart(data: bytes, filename: str = "a.wav", **fields: str | list[str]) -> bytes:
     """Return a form with a file."""
     lines = []
@@ -104,15 +111,15 @@ def encode(waveform: npt.NDArray[np.float32], format_: str = "WAV", sample_rate:
 
 
 @contextlib.contextmanager
-def serving(settings: ServeSettings) -> Iterator[Served]:
+def serving(settings: ServeSettings, grpc_port: int | None = None) -> Iterator[Served]:
     """Run a server."""
-    server = make_server(settings, host="127.0.0.1", port=0)
+    server = make_server(settings, host="127.0.0.1", port=0, grpc_port=grpc_port)
     thread = Thread(target=server.run)
     thread.start()
     try:
         wait_until(lambda: server.started or not thread.is_alive())
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Served(server, settings, server.config.app.state.shared.pool, port)  # type: ignore[union-attr]
+        yield Served(server, settings, server.config.app.state.shared.pool, port, server.grpc_port or 0)  # type: ignore[union-attr]
     finally:
         server.should_exit = True
         thread.join(30)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -193,6 +195,20 @@ def test_settling_words_on_the_way_changes_nothing_of_real_speech(
     kept = recognizer.transcribe_log_probs(parts, lambda: 600.0, n_alternatives=1)
     assert sum(map(len, parts)) > 3 * (150 + LOOK_AHEAD_FRAMES) and len(settled.words) > 50
     assert (settled.text, settled.words, settled.confidence) == (kept.text, kept.words, kept.confidence)
+
+
+def test_a_decoder_that_is_let_go_takes_its_language_model_with_it(stand_in: StandIn, arpa_path: Path) -> None:
+    """A server makes one for each set of hotwords; in a cycle they would pile up until the collector comes by."""
+    recognizer = load(stand_in.path, lm_path=arpa_path, hotwords={"two": 3.0})
+    assert recognizer.transcribe(stand_in.speak("one two")).text == "one two"
+    assert isinstance(recognizer.decoder, BeamDecoder)
+    ngram = weakref.ref(recognizer.decoder._ngram)
+    gc.disable()
+    try:
+        del recognizer
+        assert ngram() is None
+    finally:
+        gc.enable()
 
 
 def test_a_temperature_in_the_bundle_scales_confidences(stand_in: StandIn, arpa_path: Path) -> None:

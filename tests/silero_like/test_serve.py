@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import os
 import re
@@ -27,14 +28,18 @@ from silero_like.cli.decoder_options import read_hotword_lines
 from silero_like.serve.process import WorkerError
 from silero_like.serve.server import make_server
 from silero_like.serve.settings import ServeSettings
-from tests.silero_like.serving import Served, encode, run_command, serving, wait_until
+from tests.silero_like.serving import Served, encode, own, run_command, serving, wait_until
 
 if TYPE_CHECKING:
     from conftest import StandIn
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOKEN = "a secret"
-DOCUMENTED = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/serving.md").read_text(encoding="utf-8"), re.M | re.S)
+PAGE = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+HAS_GRPC = importlib.util.find_spec("grpc_health") is not None
+DOCUMENTED = [
+    code for code in re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S) if HAS_GRPC or "grpc" not in code
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +48,7 @@ def served(_stand_in: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iter
     path = tmp_path_factory.mktemp("served") / "bundle"
     shutil.copytree(_stand_in.path, path)
     settings = ServeSettings(
-        models={"tones": path, "other": path},
+        models={"tones": own(path), "other": own(path)},
         read_hotwords=read_hotword_lines,
         workers=1,
         max_queue=2,
@@ -69,7 +74,7 @@ def test_the_openai_client_gives_what_the_command_line_gives(served: Served, spe
     openai = pytest.importorskip("openai")
     path = tmp_path / "speech.wav"
     path.write_bytes(speech)
-    arguments = ["transcribe", str(path), "--model", str(served.settings.models["tones"]), "--format"]
+    arguments = ["transcribe", str(path), "--model", str(served.settings.models["tones"].path), "--format"]
     expected = json.loads(CliRunner().invoke(main, [*arguments, "json"]).stdout)
     with openai.OpenAI(base_url=f"{served.url}/v1", api_key=TOKEN, max_retries=0) as client:
         create = client.audio.transcriptions.create
@@ -89,7 +94,7 @@ def test_the_openai_client_gives_what_the_command_line_gives(served: Served, spe
             0, expected["words"][0]["start"], expected["words"][-1]["end"], "one two three"
         )  # fmt: skip
         assert [model.id for model in client.models.list()] == ["tones", "other"]
-        assert client.models.retrieve("other").owned_by == "silero_like"
+        assert client.models.retrieve("other").owned_by == client.models.retrieve("other").engine == "silero_like"
         with pytest.raises(openai.NotFoundError, match="expected a model among tones, other") as error:
             create(file=path, model="whisper-9")
         assert error.value.code == "model_not_found"
@@ -199,7 +204,8 @@ def test_a_worker_that_dies_or_hangs_is_replaced(
 
 
 def test_a_changed_model_is_loaded_and_no_request_is_lost(served: Served, speech: bytes) -> None:
-    path = served.settings.models["tones"]
+    path = served.settings.models["tones"].path
+    assert path
 
     def bundles() -> list[str]:
         return [model["bundle"] for model in served.get("/v1/models").json["data"]]
@@ -222,7 +228,7 @@ def test_a_changed_model_is_loaded_and_no_request_is_lost(served: Served, speech
 
 def test_a_model_that_cannot_be_loaded_ends_the_start(stand_in: StandIn) -> None:
     (stand_in.path / "model.onnx").write_bytes(b"")
-    settings = ServeSettings(models={"tones": stand_in.path}, read_hotwords=read_hotword_lines, workers=1)
+    settings = ServeSettings(models={"tones": own(stand_in.path)}, read_hotwords=read_hotword_lines, workers=1)
     with pytest.raises(WorkerError, match="damaged or changed"):
         make_server(settings, host="127.0.0.1", port=0).run()
 
@@ -235,9 +241,11 @@ def test_the_bundled_model_serves_the_samples_and_sigterm_waits_for_them(
     paths = sorted((ROOT / "samples").glob("*.opus"))
     printed = CliRunner().invoke(main, ["transcribe", *map(str, paths), "--format", "jsonl"])
     expected = [json.loads(line) for line in printed.stdout.splitlines()]
-    with run_command(["--port", "0", "--workers", "1"], {"TMPDIR": str(tmp_path)}) as process:
+    ports = ["--port", "0", *(["--grpc-port", "0"] if HAS_GRPC else [])]
+    with run_command([*ports, "--workers", "1"], {"TMPDIR": str(tmp_path)}) as process:
         assert process.stderr is not None
-        address = json.loads(process.stderr.readline())["address"]
+        lines = [json.loads(process.stderr.readline()) for _ in range(len(ports) // 2)]
+        address, rpc_address = lines[0]["address"], lines[-1]["address"].removeprefix("grpc://")
         client = openai.OpenAI(base_url=f"{address}/v1", api_key="any", max_retries=0)
         create = partial(
             client.audio.transcriptions.create,
@@ -249,8 +257,11 @@ def test_the_bundled_model_serves_the_samples_and_sigterm_waits_for_them(
             assert [word.model_dump() for word in given.words] == line["words"]
         for code in DOCUMENTED:
             here = code.replace("127.0.0.1:8000", address.removeprefix("http://"))
-            exec(compile(here, "docs/serving.md", "exec"), {})
-        assert capsys.readouterr().out.split("\n")[0] == expected[0]["text"]
+            exec(compile(here.replace("127.0.0.1:50051", rpc_address), "docs/serving.md", "exec"), {})
+        text = expected[0]["text"]
+        printed = capsys.readouterr().out.splitlines()
+        assert printed[0] == text
+        assert printed.count(text) == (2 if HAS_GRPC else 1) and printed[-1].startswith("final" if HAS_GRPC else "done")
         process.send_signal(signal.SIGHUP)
         wait_until(lambda: 'events_total{event="reload"} 1.0' in _metrics(address))
         with client, ThreadPoolExecutor(4) as threads:

@@ -27,7 +27,18 @@ from benchmarks.serving import memory_mb as tree_memory_mb
 from silero_like.cli.decoder_options import read_hotword_lines
 from silero_like.serve import server
 from silero_like.serve.settings import ServeSettings
-from tests.silero_like.serving import BOUNDARY, PATH, ROOT, Served, encode, multipart, run_command, serving, wait_until
+from tests.silero_like.serving import (
+    BOUNDARY,
+    PATH,
+    ROOT,
+    Served,
+    encode,
+    multipart,
+    own,
+    run_command,
+    serving,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from conftest import StandIn
@@ -53,7 +64,7 @@ def served(_stand_in: StandIn, folder: Path, tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.mktemp("served") / "bundle"
     shutil.copytree(_stand_in.path, path)
     settings = ServeSettings(
-        models={"tones": path},
+        models={"tones": own(path)},
         read_hotwords=read_hotword_lines,
         workers=1,
         max_upload_bytes=MAX_BYTES,

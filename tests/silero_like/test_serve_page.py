@@ -18,7 +18,7 @@ from silero_like.cli.decoder_options import read_hotword_lines
 from silero_like.serve.app import PAGE_PATH
 from silero_like.serve.settings import ServeSettings
 from tests.silero_like.browser import Browser, is_there, open_browser
-from tests.silero_like.serving import Served, encode, serving, wait_until
+from tests.silero_like.serving import Served, encode, own, serving, wait_until
 
 if TYPE_CHECKING:
     from conftest import StandIn
@@ -69,7 +69,7 @@ return result;
 def served(_stand_in: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     path = tmp_path_factory.mktemp("served") / "bundle"
     shutil.copytree(_stand_in.path, path)
-    settings = ServeSettings(models={"tones": path}, read_hotwords=read_hotword_lines, workers=1, token=TOKEN)
+    settings = ServeSettings(models={"tones": own(path)}, read_hotwords=read_hotword_lines, workers=1, token=TOKEN)
     with serving(settings) as running:
         yield running
 

@@ -14,6 +14,7 @@ pytest.importorskip("fastapi", reason="needs the [serve] extra")
 
 from decode.words import Word
 from silero_like.cli import main
+from silero_like.engines import ModelSource
 from silero_like.recognizer import Transcript
 from silero_like.serve import server
 from silero_like.serve.answers import render_answer
@@ -71,30 +72,46 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return calls
 
 
-def test_the_options_reach_the_server(told: list[Any], bundled_model: Path, tmp_path: Path) -> None:
+def test_the_options_reach_the_server(
+    told: list[Any], bundled_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("silero_like.cli.serve._check_grpc", lambda: None)  # it is another extra
     token, lm = tmp_path / "token", tmp_path / "my.arpa"
     token.write_text("a secret\n")
     lm.touch()
     result = invoke(
         "--model", str(bundled_model), "--model", f"other={bundled_model}", "--lm", f"mine={lm}", "--workers", "3",
         "--queue", "5", "--max-upload-mb", "2.5", "--max-duration", "60", "--timeout", "7", "--upload-timeout", "8",
-        "--drain", "9", "--max-streams", "4", "--port", "0", "--token-file", str(token), "--log-transcripts",
+        "--drain", "9", "--max-streams", "4", "--port", "0", "--grpc-port", "7",
+        "--token-file", str(token), "--log-transcripts",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     ((settings, address),) = told
-    assert settings.models == {"en-tiny": bundled_model, "other": bundled_model}
+    assert {name: source.path for name, source in settings.models.items()} == dict.fromkeys(
+        ["en-tiny", "other"], bundled_model
+    )
     assert settings.language_models == {"mine": lm}
     assert (settings.workers, settings.max_queue, settings.max_upload_bytes) == (3, 5, 2_500_000)
     assert (settings.max_duration_s, settings.timeout_s, settings.upload_timeout_s, settings.drain_s) == (60, 7, 8, 9)
     assert (settings.max_streams, settings.token, settings.log_transcripts) == (4, "a secret", True)
-    assert address == {"host": "127.0.0.1", "port": 0}
+    assert address == {"host": "127.0.0.1", "port": 0, "grpc_port": 7}
     assert "secret" not in repr(settings)
+
+
+def test_other_engines_reach_the_server(told: list[Any], tmp_path: Path) -> None:
+    result = invoke("--model", f"sherpa-onnx:{tmp_path}", "--model", "sphinx=pocketsphinx:")
+    assert result.exit_code == 0, result.output
+    ((settings, _),) = told
+    assert settings.models == {
+        tmp_path.name: ModelSource("sherpa-onnx", tmp_path), "sphinx": ModelSource("pocketsphinx", None, "sphinx")
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [
         (["--model", "a={bundle}", "--model", "a={bundle}"], {}, "two models are called a"),
+        (["--model", "a=sherpa-onnx:"], {}, "add the path"),
         (["--lm", "mine"], {}, "expected NAME=PATH"),
         (["--lm", "mine=/nowhere"], {}, "expected NAME=PATH of a file"),
         (["--lm", "none={bundle}/lm.bin"], {}, "expected NAME=PATH"),
@@ -116,7 +133,14 @@ def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch
     assert result.exit_code == 1 and "pip install 'silero_like[serve]'" in result.output
 
 
+def test_without_grpc_it_says_how_to_get_it(told: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "silero_like.serve.rpc", raising=False)
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    result = invoke("--grpc-port", "0")
+    assert result.exit_code == 1 and "pip install 'silero_like[grpc]'" in result.output and not told
+
+
 @pytest.mark.parametrize("model", ["/nowhere", "x=/nowhere"])
 def test_a_model_that_is_not_there(told: list[Any], model: str) -> None:
     result = invoke("--model", model)
-    assert result.exit_code == 1 and "check the path" in result.output and not told
+    assert result.exit_code == 2 and "check the path" in " ".join(result.output.split()) and not told

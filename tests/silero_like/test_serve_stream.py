@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 from silero_like import load
 from silero_like.cli.decoder_options import read_hotword_lines
 from silero_like.serve.settings import ServeSettings
-from tests.silero_like.serving import Served, serving, wait_until
+from tests.silero_like.serving import Served, own, serving, wait_until
 
 if TYPE_CHECKING:
     from conftest import StandIn
@@ -34,7 +34,7 @@ def served(_stand_in: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iter
     path = tmp_path_factory.mktemp("served") / "bundle"
     shutil.copytree(_stand_in.path, path)
     settings = ServeSettings(
-        models={"tones": path}, read_hotwords=read_hotword_lines, workers=1, max_streams=2, idle_s=0.5, token=TOKEN
+        models={"tones": own(path)}, read_hotwords=read_hotword_lines, workers=1, max_streams=2, idle_s=0.5, token=TOKEN
     )
     with serving(settings) as running:
         yield running
@@ -78,7 +78,7 @@ def hear(served: Served, samples: npt.NDArray[np.int16], n_chunk: int = 1600, **
 
 @pytest.mark.parametrize("n_chunk", [1000, 16000])
 def test_it_hears_what_a_stream_hears(served: Served, speech: npt.NDArray[np.int16], n_chunk: int) -> None:
-    stream = load(served.settings.models["tones"]).stream()
+    stream = load(served.settings.models["tones"].path).stream()
     expected = [*stream.accept_waveform((speech / np.float32(32768)).astype(np.float32)), *stream.finish()]
     results = hear(served, speech, n_chunk)
     assert [result["text"] for result in results if result["type"] == "final"] == ["one two", "three"]
@@ -189,7 +189,7 @@ def test_the_end_of_the_server_gives_the_last_result(
     _stand_in: StandIn,  # noqa: PT019
     speech: npt.NDArray[np.int16],
 ) -> None:
-    settings = ServeSettings(models={"tones": _stand_in.path}, read_hotwords=read_hotword_lines, workers=1)
+    settings = ServeSettings(models={"tones": own(_stand_in.path)}, read_hotwords=read_hotword_lines, workers=1)
     with serving(settings) as running, talking(running, {"type": "start"}) as socket:
         socket.send(speech[: len(speech) // 3].tobytes())
         assert [json.loads(socket.recv())["type"] for _ in range(2)] == ["started", "partial"]

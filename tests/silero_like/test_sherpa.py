@@ -144,6 +144,7 @@ def test_the_folder_holds_what_the_loader_reads(bundle_path: Path, tmp_path: Pat
         "normalize_type": "",
         "feat_dim": "80",
         "name": "sharp",
+        "language": "en",
     }
     assert [(value.name, value.shape) for value in session.get_inputs()] == [
         ("audio_signal", ["B", 80, "T"]),

@@ -1,0 +1,35 @@
+"""`--model` of the commands that take other engines too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from silero_like.engines import ModelSource
+
+    ParamType = click.ParamType[ModelSource]
+else:
+    ParamType = click.ParamType
+
+
+class ModelType(ParamType):
+    """`[NAME=][ENGINE:]PATH`, as `silero_like.engines.ModelSource`."""
+
+    name = "[NAME=][ENGINE:]PATH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ModelSource:
+        from silero_like.engines import parse_source
+        from silero_like.errors import ConfigError
+
+        try:
+            source = parse_source(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+        if source.path and not source.path.is_dir():
+            self.fail(f"{source.path}: expected a model's folder, found none: check the path", param, ctx)
+        return source
+
+
+MODEL = ModelType()
