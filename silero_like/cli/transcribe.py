@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from silero_like.cli.batch import Batch, Failure, describe, failure
-from silero_like.cli.decoder_options import decoder_options, load_recognizer
+from silero_like.cli.decoder_options import bundle_sha256, decoder_options, load_elsewhere, load_recognizer
+from silero_like.cli.engine import Engine, Work, engine_options, in_order
 from silero_like.cli.inputs import Recording, find_recordings, grouped, output_paths
-from silero_like.cli.jobs import Jobs
 from silero_like.cli.paths import OUTPUT_FOLDER
 from silero_like.writers import FORMATS, render, write_transcript
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--alternatives", type=click.IntRange(min=1), help="Other texts, in json and jsonl, at most so many.")
 @click.option("--channel", type=click.IntRange(min=0), help="Take one channel, from 0 [default: the mean of all].")
 @click.option("--vad", is_flag=True, help="Leave out long silences and noise without a voice (needs the extra [vad]).")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@engine_options
 @click.pass_context
 def transcribe(
     context: click.Context,
@@ -52,7 +52,7 @@ def transcribe(
     alternatives: int | None,
     channel: int | None,
     vad: bool,
-    jobs: int,
+    engine: Engine,
 ) -> None:
     """Turn recordings into text.
 
@@ -69,13 +69,16 @@ def transcribe(
       silero-like transcribe talk.mp3 --format srt --output-dir .
       silero-like transcribe talk.flac --lm my.arpa.gz --hotwords names.txt
       silero-like transcribe night.flac --vad --format jsonl
+      silero-like transcribe /data/calls/ --engine ray --address head:6379 --format json --output-dir /data/texts/
       cat talk.flac | silero-like transcribe -
     """
     if alternatives and format_ not in ("json", "jsonl"):
         raise click.UsageError("--alternatives needs --format json or jsonl")
     recordings, problems = find_recordings(inputs)
-    if jobs > 1 and len(recordings) > 1 and any(recording.source == "-" for recording in recordings):
-        raise click.UsageError("standard input cannot be shared by --jobs: transcribe it by itself")
+    is_shared = engine.is_ray or (engine.shares(1) > 1 and len(recordings) > 1)
+    if is_shared and any(recording.source == "-" for recording in recordings):
+        option = "--engine ray" if engine.is_ray else "--jobs"
+        raise click.UsageError(f"standard input cannot be shared by {option}: transcribe it by itself")
     if len(recordings) > 1 and format_ in ("srt", "vtt") and not output_dir:
         raise click.UsageError(f"--format {format_} of several recordings needs --output-dir: each is a file")
     paths = output_paths(recordings, output_dir, f".{format_}") if output_dir else []
@@ -83,8 +86,15 @@ def transcribe(
     for problem in problems:
         batch.fail(problem)
     if recordings:
-        recognizer = load_recognizer(model, decoder, beam_width, lm, hotwords_path)
-        results = _transcribe(recordings, partial(_transcribe_group, recognizer, channel, alternatives, vad), jobs)
+        options, settings = (model, decoder, beam_width, lm, hotwords_path), (channel, alternatives, vad)
+        results = engine.run(
+            grouped(recordings, engine.shares(len(recordings))),
+            partial(_transcribe_group, load_recognizer(*options), *settings),
+            lambda recording: recording.source,
+            partial(_open_work, (bundle_sha256(model), *options), settings),
+        )
+        if not output_dir:
+            results = in_order(recordings, results)
         done = batch.sift(results, recordings, lambda recording: recording.source)
         if output_dir:
             path_of = dict(zip(recordings, paths, strict=True))
@@ -98,21 +108,9 @@ def transcribe(
     batch.finish(len(recordings) + len(problems), "inputs")
 
 
-def _transcribe(
-    recordings: Sequence[Recording],
-    work: Callable[[Sequence[Recording]], Sequence[Transcript | Failure]],
-    jobs: int,
-) -> Iterator[tuple[Recording, Transcript | Failure]]:
-    """Yield each recording with what became of it, in order."""
-    groups = grouped(recordings, jobs)
-    if jobs > 1 and len(groups) > 1:
-        processes = Jobs(
-            work, lambda recording, reason: Failure(f"{recording.source}: {reason}"), min(jobs, len(groups))
-        )
-        yield from processes.run(groups)
-        return
-    for group in groups:
-        yield from zip(group, work(group), strict=True)
+def _open_work(options: tuple[Any, ...], settings: tuple[Any, ...]) -> Work[Recording, Transcript]:
+    """Make `_transcribe_group` on another machine."""
+    return partial(_transcribe_group, load_elsewhere(*options), *settings)
 
 
 def _transcribe_group(
