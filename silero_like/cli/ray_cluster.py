@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import silero_like
 from silero_like.cli.pool import Event
 from silero_like.errors import MissingExtraError, SileroLikeError
+
+KNOCK_S = 10.0
+PLAIN_REASONS = {
+    "ActorUnavailableError": "it cannot be reached",
+    "OutOfMemoryError": "its node ran out of memory",
+}
+REASON_SIGNS = ("No module named", "died because", "dead because", "died")
+"""What the lines hold that tell why, in Ray's long messages; the best first."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,6 +48,7 @@ class RayCluster(Generic[Item, Result]):
             raise MissingExtraError("--engine ray needs ray: pip install 'silero_like[ray]'") from error
         self._ray = ray
         try:
+            _knock(address or os.environ.get("RAY_ADDRESS", ""))
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except Exception as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -87,12 +97,24 @@ class RayCluster(Generic[Item, Result]):
             results = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
-            if not is_ready and cause is not None:
-                raise SileroLikeError(f"a worker of the cluster cannot begin: {cause}") from error
+            if not is_ready and (cause or "No module named" in str(error)):
+                reason = cause or f"{_reason(error)}: install the same packages on every node"
+                raise SileroLikeError(f"a worker of the cluster cannot begin: {reason}") from error
             self._ray.kill(self._actors.pop(worker))
             return Event(worker, "lost", reason=_reason(cause or error))
         self._ready.add(worker)
         return Event(worker, "done", results) if is_ready else Event(worker, "ready")
+
+
+def _knock(address: str) -> None:
+    """See whether anybody is at HOST:PORT: Ray would try for minutes.
+
+    Raises:
+        OSError: nobody is.
+    """
+    host, separator, port = address.rpartition(":")
+    if separator and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
 
 
 class Worker(Generic[Item, Result]):
@@ -121,8 +143,9 @@ class Worker(Generic[Item, Result]):
 
 def _reason(error: BaseException) -> str:
     """Return the part of Ray's long messages that says what happened."""
+    kind = type(error).__name__
+    if kind in PLAIN_REASONS:
+        return PLAIN_REASONS[kind]
     lines = [line.strip() for line in str(error).splitlines()]
-    if type(error).__name__ == "ActorUnavailableError":
-        return "it cannot be reached"
-    told = [line for line in lines if "died" in line or "dead" in line or "memory" in line]
-    return (told[-1] if told else f"{type(error).__name__}: {lines[0] if lines else ''}")[:200]
+    told = [line for sign in REASON_SIGNS for line in lines if sign in line]
+    return (told[0].partition(". ")[0] if told else f"{kind}: {''.join(lines[:1])}")[:200]
