@@ -114,24 +114,19 @@ def test_transcribe(two_nodes: TwoNodes, manifest: Path, tmp_path: Path) -> None
     for number, line in enumerate(manifest.read_text().splitlines()):
         source = Path(json.loads(line)["audio_filepath"])
         (folder / f"{number:03}-{source.name}").symlink_to(source)
-    command = ["transcribe", folder, "--format", "json", "--output-dir"]
+    command: list[str | Path] = ["transcribe", folder, "--format", "json", "--output-dir"]
     finish(start(*command, here))
     run_and_kill(two_nodes, lambda: len(list(there.glob("*.json"))), *command, there)
-    local = {path.name: path.read_text() for path in here.iterdir()}
-    assert len(local) == N_UTTERANCES
-    texts = [{name: json.loads(text)["text"] for name, text in each.items()} for each in (local, read_all(there))]
+    texts = [{path.name: json.loads(path.read_text())["text"] for path in out.iterdir()} for out in (here, there)]
+    assert len(texts[0]) == N_UTTERANCES
     assert texts[0] == texts[1]
-
-
-def read_all(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir()}
 
 
 def test_evaluate(two_nodes: TwoNodes, manifest: Path, tmp_path: Path) -> None:
     """Rows and rates are those of this machine; resumed, nothing is left to do."""
     here, there, cache = tmp_path / "here.jsonl", tmp_path / "there.jsonl", tmp_path / "cache.jsonl"
     finish(start("evaluate", manifest, "--utterances", here))
-    command = ["evaluate", manifest, "--cache", cache, "--utterances", there]
+    command: list[str | Path] = ["evaluate", manifest, "--cache", cache, "--utterances", there]
     run_and_kill(two_nodes, lambda: count_lines(cache), *command)
     assert there.read_text() == here.read_text()
     assert count_lines(there) == count_lines(cache) == N_UTTERANCES
@@ -142,7 +137,7 @@ def test_evaluate(two_nodes: TwoNodes, manifest: Path, tmp_path: Path) -> None:
 def test_pseudo_label_and_a_kill_of_the_command(two_nodes: TwoNodes, manifest: Path, tmp_path: Path) -> None:
     """First the command is killed, then, when it goes on, a node."""
     here, there = tmp_path / "here.jsonl", tmp_path / "there" / "labels.jsonl"
-    command = ["data", "pseudo-label", manifest]
+    command: list[str | Path] = ["data", "pseudo-label", manifest]
     finish(start(*command, here))
     scores = there.with_suffix(".scores.jsonl")
     first = start(*command, there, "--engine", "ray", "--address", two_nodes.address)
