@@ -12,6 +12,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_hear import hear_all, own_hearer
+from silero_like.cli.engine import Engine
 from silero_like.cli.evaluate_inputs import name_of
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 
@@ -89,7 +90,9 @@ def clean(
     hearer, recognizer = own_hearer(model, "greedy", None, None, None, with_label=True)
     rows = [utterance for manifest in read for utterance in manifest.utterances]
     usable = _in_language(rows, recognizer.config.lang)
-    judged = judge_heard(hear_all(hearer, usable, Cache(out_dir / "scores.jsonl"), batch, jobs), recognizer.config.lang)
+    judged = judge_heard(
+        hear_all(hearer, usable, Cache(out_dir / "scores.jsonl"), batch, Engine(jobs=jobs)), recognizer.config.lang
+    )
     derived = derived_thresholds(judged, measure) if worst is None else share_thresholds(judged, measure, worst)
     verdict = judge(judged, measure, derived | _given(thresholds, derived))
     unread = set(usable) - {one.utterance for one in judged}

@@ -1,18 +1,19 @@
-"""Run recognisers over utterances for `data clean` and `data pseudo-label`: in processes, and never twice."""
+"""Run recognisers over utterances for `data clean` and `data pseudo-label`: on any engine, and never twice."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from silero_like.cli.batch import Batch, Failure, failure
-from silero_like.cli.decoder_options import load_recognizer
+from silero_like.cli.decoder_options import bundle_sha256, load_elsewhere, load_recognizer
+from silero_like.cli.engine import GROUP, Engine
 from silero_like.cli.evaluate_inputs import name_of
-from silero_like.cli.jobs import Jobs
 
 if TYPE_CHECKING:
     from data.cache import Cache
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-GROUP = 16
-"""Utterances that a process hears at a time: as many as share a call of the model; a kill loses no more than these."""
+Work = Callable[[Sequence[Item]], Sequence[Result | Exception]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,9 @@ class Hearer:
 
     name: str
     key: str
-    hear: Callable[[Sequence[Utterance]], list[Heard | Exception]]
+    hear: Work[Utterance, Heard]
+    open: Callable[[], Work[Utterance, Heard]]
+    """Makes `hear` on another machine."""
     uses_label: bool = False
 
 
@@ -47,20 +48,40 @@ def own_hearer(
     with_label: bool = False,
 ) -> tuple[Hearer, Recognizer]:
     """Open a model of ours with the options of its decoder."""
-    from data.scores import Listener, model_key
-    from silero_like.bundle import BUNDLED_PATH
+    from data.scores import Listener
 
     recognizer = load_recognizer(model, decoder, beam_width, lm, hotwords_path)
+    key = own_key(recognizer, model, beam_width, lm, hotwords_path, with_label)
+    elsewhere = partial(_open_listener, with_label, bundle_sha256(model), model, decoder, beam_width, lm, hotwords_path)
+    hear = Listener(recognizer, with_label=with_label)
+    return Hearer(recognizer.config.name, key, hear, elsewhere, with_label), recognizer
+
+
+def own_key(
+    recognizer: Recognizer,
+    model: str | Path | None,
+    beam_width: int | None,
+    lm: str | None,
+    hotwords_path: Path | None,
+    *others: object,
+) -> str:
+    """Return what tells a model of ours with its decoder, and whatever else counts, from any other."""
+    from data.scores import model_key
+    from silero_like.bundle import BUNDLED_PATH
+
     hotwords = hotwords_path.read_bytes().hex() if hotwords_path else ""
     own_lm = Path(lm) if lm and lm != "none" else None
-    key = model_key(
-        Path(model or BUNDLED_PATH), own_lm, (recognizer.decoder.name, beam_width, lm, hotwords, with_label)
-    )
-    return Hearer(recognizer.config.name, key, Listener(recognizer, with_label=with_label), with_label), recognizer
+    return model_key(Path(model or BUNDLED_PATH), own_lm, (recognizer.decoder.name, beam_width, lm, hotwords, *others))
+
+
+def _open_listener(with_label: bool, sha256: str, *options: Any) -> Work[Utterance, Heard]:
+    from data.scores import Listener
+
+    return Listener(load_elsewhere(sha256, *options), with_label=with_label)
 
 
 def hear_all(
-    hearer: Hearer, utterances: Sequence[Utterance], cache: Cache, batch: Batch, jobs: int
+    hearer: Hearer, utterances: Sequence[Utterance], cache: Cache, batch: Batch, engine: Engine
 ) -> list[tuple[Utterance, Heard]]:
     """Hear every utterance, or find it in the cache; what cannot be heard is told, counted and left out.
 
@@ -80,7 +101,7 @@ def hear_all(
     new = sorted((u for u, key in keys.items() if cache.get(key) is None), key=lambda u: -u.duration_s)
     if len(new) < len(keys):
         click.echo(f"{hearer.name}: {len(keys) - len(new)} of {len(keys)} utterances heard before", err=True)
-    results = run_groups(hearer.hear, new, name_of, jobs=jobs, group_size=GROUP)
+    results = run_groups(hearer.hear, new, name_of, engine=engine, open_work=hearer.open)
     for utterance, heard in batch.sift(results, new, name_of):
         cache.put(keys[utterance], heard.to_dict())
     found = ((utterance, cache.get(key)) for utterance, key in keys.items())
@@ -88,23 +109,30 @@ def hear_all(
 
 
 def run_groups(
-    work: Callable[[Sequence[Item]], Sequence[Result | Exception]],
+    work: Work[Item, Result],
     items: Sequence[Item],
     name: Callable[[Item], str],
     *,
-    jobs: int,
-    group_size: int,
+    engine: Engine,
+    group_size: int = GROUP,
+    open_work: Callable[[], Work[Item, Result]] | None = None,
 ) -> Iterator[tuple[Item, Result | Failure]]:
-    """Yield each item with what became of it, in order, from as many processes as are wanted."""
+    """Yield each item with what became of it, as `Engine.run`: in order, but from a cluster as they come.
+
+    A group is as many utterances as share a call of the model; a kill loses no more than these.
+    """
     groups = [items[start : start + group_size] for start in range(0, len(items), group_size)]
+    elsewhere = partial(_open_told, open_work, name) if open_work else None
+    yield from engine.run(groups, partial(_told, work, name), name, elsewhere)
 
-    def told(group: Sequence[Item]) -> list[Result | Failure]:
-        done = zip(group, work(group), strict=True)
-        return [failure(one, name(item)) if isinstance(one, Exception) else one for item, one in done]
 
-    if jobs > 1 and len(groups) > 1:
-        processes = Jobs(told, lambda item, reason: Failure(f"{name(item)}: {reason}"), min(jobs, len(groups)))
-        yield from processes.run(groups)
-        return
-    for group in groups:
-        yield from zip(group, told(group), strict=True)
+def _open_told(
+    open_work: Callable[[], Work[Item, Result]], name: Callable[[Item], str]
+) -> Callable[[Sequence[Item]], list[Result | Failure]]:
+    return partial(_told, open_work(), name)
+
+
+def _told(work: Work[Item, Result], name: Callable[[Item], str], group: Sequence[Item]) -> list[Result | Failure]:
+    """Do a group, and put what went wrong into words."""
+    done = zip(group, work(group), strict=True)
+    return [failure(one, name(item)) if isinstance(one, Exception) else one for item, one in done]

@@ -23,6 +23,7 @@ from silero_like.cli.data_pseudo_work import (
     make_filters,
     make_teachers,
 )
+from silero_like.cli.engine import Engine
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 from silero_like.cli.train import OVERRIDES
 
@@ -104,7 +105,9 @@ def noisy_student(
         folder = out_dir / f"round-{number}"
         if number and not (folder / "bundle").exists():
             before = teacher if teacher and number == 1 else out_dir / f"round-{number - 1}" / "bundle"
-            _label(before, inputs, folder, out_dir, filters, filter_values["known"], lm, batch, jobs, recipe)
+            _label(
+                before, inputs, folder, out_dir, filters, filter_values["known"], lm, batch, Engine(jobs=jobs), recipe
+            )
         if str(number) not in done:
             student.train(number, teacher)
             done[str(number)] = _result(folder)
@@ -184,7 +187,7 @@ def _label(
     known: Sequence[Path],
     lm: str | None,
     batch: Batch,
-    jobs: int,
+    engine: Engine,
     recipe: Recipe,
 ) -> None:
     """Label the speech of a round: pseudo.jsonl, and its report.
@@ -199,8 +202,8 @@ def _label(
     cache = Cache(out_dir / "scores.jsonl")
     teachers, lang = make_teachers((), [str(teacher)], (), (), None, None, lm or "none", None, lang=None)
     max_s = min(MAX_S, recipe.data.max_duration_s)
-    speech = read_speech(inputs, cache, batch, lang=lang, domain="default", max_s=max_s, jobs=jobs)
-    report = label_speech(speech, folder / "pseudo.jsonl", teachers, filters, cache, batch, known=known, jobs=jobs)
+    speech = read_speech(inputs, cache, batch, lang=lang, domain="default", max_s=max_s, engine=engine)
+    report = label_speech(speech, folder / "pseudo.jsonl", teachers, filters, cache, batch, known=known, engine=engine)
     click.echo(format_report(report), err=True)
     if not report["filters"]["all together"]["utterances"]:
         raise click.ClickException(f"{folder.name}: no label passes the filters: loosen them")

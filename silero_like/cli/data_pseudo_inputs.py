@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.data_hear import Hearer, own_hearer, run_groups
+from silero_like.cli.data_hear import Hearer, Work, own_hearer, run_groups
+from silero_like.cli.engine import Engine
 from silero_like.cli.evaluate_inputs import name_of
 from silero_like.cli.evaluate_systems import PEERS, Command, System
 from silero_like.cli.inputs import find_recordings
@@ -28,7 +29,7 @@ MANIFEST_SUFFIXES = (".jsonl", ".json")
 
 
 def read_speech(
-    inputs: Sequence[str], cache: Cache, batch: Batch, *, lang: str, domain: str, max_s: float, jobs: int
+    inputs: Sequence[str], cache: Cache, batch: Batch, *, lang: str, domain: str, max_s: float, engine: Engine
 ) -> list[Utterance]:
     """Find the speech that inputs name, and cut what is longer than an utterance may be.
 
@@ -39,7 +40,7 @@ def read_speech(
         lang: of the model; rows of other languages are left out and counted.
         domain: of what names none.
         max_s: longest utterance in seconds.
-        jobs: processes.
+        engine: where it is cut.
     """
     from data.manifest import DEFAULT_DOMAIN, Utterance, read_manifest
 
@@ -59,7 +60,7 @@ def read_speech(
         Utterance(audio_path=Path(recording.source).absolute(), duration_s=0.0, text="") for recording in recordings
     ]
     rows = [dataclasses.replace(row, domain=domain) if row.domain == DEFAULT_DOMAIN else row for row in rows]
-    pieces = _cut_all([row for row in rows if not 0 < row.duration_s <= max_s], cache, batch, max_s, jobs)
+    pieces = _cut_all([row for row in rows if not 0 < row.duration_s <= max_s], cache, batch, max_s, engine)
     found = [piece for row in rows for piece in pieces.get(row, [row] if 0 < row.duration_s <= max_s else [])]
     return [dataclasses.replace(row, lang=lang) for row in dict.fromkeys(found)]
 
@@ -80,8 +81,8 @@ def open_teachers(
     Raises:
         click.UsageError: models of several languages.
     """
-    hearers = [_system_hearer(Command(line)) for line in command_lines]
-    hearers += [_system_hearer(PEERS[peer]()) for peer in peers]
+    hearers = [_system_hearer(partial(Command, line)) for line in command_lines]
+    hearers += [_system_hearer(PEERS[peer]) for peer in peers]
     langs = set()
     wanted: list[str | None] = [*models] or ([None] if need_model else [])
     for model in wanted:
@@ -110,24 +111,30 @@ def heard_in_file(path: Path, utterances: Sequence[Utterance], batch: Batch) -> 
     ]
 
 
-def _system_hearer(system: System) -> Hearer:
+def _system_hearer(open_system: Callable[[], System]) -> Hearer:
+    system = open_system()
+    return Hearer(system.name, system.name, partial(_hear, system), partial(_open_hear, open_system))
+
+
+def _open_hear(open_system: Callable[[], System]) -> Work[Utterance, Heard]:
+    return partial(_hear, open_system())
+
+
+def _hear(system: System, utterances: Sequence[Utterance]) -> list[Heard | Exception]:
     from data.scores import Heard, load_speech
 
-    def hear(utterances: Sequence[Utterance]) -> list[Heard | Exception]:
-        heard: list[Heard | Exception] = []
-        for utterance in utterances:
-            try:
-                recognised = system.transcribe(load_speech(utterance))
-                heard.append(Heard(text=recognised.text, confidence=recognised.confidence))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the other recordings go on
-                heard.append(error)
-        return heard
-
-    return Hearer(system.name, system.name, hear)
+    heard: list[Heard | Exception] = []
+    for utterance in utterances:
+        try:
+            recognised = system.transcribe(load_speech(utterance))
+            heard.append(Heard(text=recognised.text, confidence=recognised.confidence))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other recordings go on
+            heard.append(error)
+    return heard
 
 
 def _cut_all(
-    rows: Sequence[Utterance], cache: Cache, batch: Batch, max_s: float, jobs: int
+    rows: Sequence[Utterance], cache: Cache, batch: Batch, max_s: float, engine: Engine
 ) -> dict[Utterance, list[Utterance]]:
     """Cut recordings at their pauses, those of unknown length only where they turn out to be too long."""
     from data.cache import audio_key, key_of
@@ -135,7 +142,7 @@ def _cut_all(
 
     keys = dict(batch.run(rows, lambda row: key_of("cut", CUT_VERSION, max_s, *audio_key(row)), name_of))
     new = [row for row, key in keys.items() if cache.get(key) is None]
-    results = run_groups(partial(_cut_group, max_s), new, name_of, jobs=jobs, group_size=1)
+    results = run_groups(partial(_cut_group, max_s), new, name_of, engine=engine, group_size=1)
     for row, stretches in batch.sift(results, new, name_of):
         cache.put(keys[row], {"stretches": [[one.start_s, one.duration_s] for one in stretches]})
     found = {row: cache.get(key) for row, key in keys.items()}

@@ -19,6 +19,7 @@ from silero_like.cli.data_pseudo_work import (
     make_teachers,
 )
 from silero_like.cli.decoder_options import decoder_options
+from silero_like.cli.engine import Engine, engine_options
 from silero_like.cli.evaluate_systems import PEERS
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
 
@@ -59,7 +60,7 @@ from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
     help="Cut longer recordings at their pauses (extra [vad]).",
 )
 @click.option("--json", "json_path", type=OUTPUT_FILE, help="Write the report here, as JSON.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@engine_options
 @click.pass_context
 def pseudo_label(
     context: click.Context,
@@ -79,7 +80,7 @@ def pseudo_label(
     domain: str,
     max_s: float,
     json_path: Path | None,
-    jobs: int,
+    engine: Engine,
     **filter_values: Any,
 ) -> None:
     """Let recognisers label speech, and keep what can be trusted.
@@ -98,6 +99,7 @@ def pseudo_label(
       silero-like data pseudo-label speech.jsonl labelled.jsonl --probe dev.jsonl --max-disagreement 0.1 --rate 0.5 4
       silero-like data pseudo-label speech.jsonl labelled.jsonl --transcripts large-model.jsonl --model runs/a/bundle
       silero-like data pseudo-label 'calls/**/*.wav' labelled.jsonl --rare 20 --known train.jsonl --jobs 8
+      silero-like data pseudo-label speech.jsonl labelled.jsonl --engine ray --address head:6379
     """
     from data.cache import Cache
 
@@ -109,9 +111,9 @@ def pseudo_label(
         files, models, command_lines, peers, decoder, beam_width, lm, hotwords_path, lang=lang
     )
     cache = Cache(out.with_suffix(".scores.jsonl"))
-    speech = read_speech(inputs, cache, batch, lang=lang, domain=domain, max_s=max_s, jobs=jobs)
+    speech = read_speech(inputs, cache, batch, lang=lang, domain=domain, max_s=max_s, engine=engine)
     report = label_speech(
-        speech, out, teachers, filters, cache, batch, probe=probe, known=filter_values["known"], jobs=jobs
+        speech, out, teachers, filters, cache, batch, probe=probe, known=filter_values["known"], engine=engine
     )
     if json_path:
         from silero_like.writers import write_atomically

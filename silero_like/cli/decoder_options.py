@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -62,6 +63,45 @@ def load_recognizer(
         hotwords = read_hotwords_file(hotwords_path, lang)
     decoder = decoder or ("beam" if beam_width else None)
     return load(model, decoder=decoder, lm_path=lm, beam_width=beam_width, hotwords=hotwords)
+
+
+def load_elsewhere(sha256: str, model: str | Path | None, *options: Any) -> Recognizer:
+    """Load a model on another machine, as `load_recognizer`.
+
+    Args:
+        sha256: of the bundle, as `bundle_sha256` gives it where the command was given.
+        model: the bundle.
+        options: the others of `load_recognizer`.
+
+    Raises:
+        SileroLikeError: the bundle is another one here, or what `load_recognizer` raises.
+    """
+    from silero_like.errors import SileroLikeError
+
+    if bundle_sha256(model) != sha256:
+        raise SileroLikeError(
+            f"{os.uname().nodename} has another model at {model or 'the place of the bundled one'} than the machine of "
+            "the command: copy it there, or keep it in a folder that all nodes share"
+        )
+    return load_recognizer(model, *options)
+
+
+def bundle_sha256(model: str | Path | None) -> str:
+    """Return what tells a bundle from any other: the SHA-256 of its list of SHA-256s.
+
+    Raises:
+        SileroLikeError: no bundle there.
+    """
+    import hashlib
+
+    from silero_like.bundle import BUNDLED_PATH
+    from silero_like.errors import SileroLikeError
+
+    path = Path(model or BUNDLED_PATH) / "checksums.json"
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise SileroLikeError(f"{os.uname().nodename}: no model here ({error}): copy it there, or share it") from error
 
 
 def read_hotwords_file(path: Path, lang: str) -> dict[str, float]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.decoder_options import decoder_options, load_recognizer
+from silero_like.cli.decoder_options import decoder_options
+from silero_like.cli.engine import Engine, engine_options
 from silero_like.cli.evaluate_inputs import (
     check_domains,
     check_lang,
@@ -21,13 +21,12 @@ from silero_like.cli.evaluate_inputs import (
     text_rule,
 )
 from silero_like.cli.evaluate_outputs import print_study, write_outputs
+from silero_like.cli.evaluate_recognise import open_system, recognise
 from silero_like.cli.evaluate_study import (
     known_words,
     make_study,
-    open_system,
     provenance,
     read_texts,
-    recognise,
     score,
     seen_domains,
 )
@@ -86,6 +85,13 @@ if TYPE_CHECKING:
 @click.option("--json", "json_path", type=OUTPUT_FILE, help="Write the evaluation here, as JSON.")
 @click.option("--html", "html_path", type=OUTPUT_FILE, help="Write a report here, one page that needs nothing else.")
 @click.option("--embed-audio", is_flag=True, help="Put the recordings into the page instead of linking them.")
+@click.option(
+    "--cache",
+    "cache_path",
+    type=OUTPUT_FILE,
+    help="Keep what is recognised here (JSON lines): another run, after a kill perhaps, goes on from it.",
+)
+@engine_options
 @click.pass_context
 def evaluate(
     context: click.Context,
@@ -110,6 +116,8 @@ def evaluate(
     json_path: Path | None,
     html_path: Path | None,
     embed_audio: bool,
+    cache_path: Path | None,
+    engine: Engine,
 ) -> None:
     """Measure error rates, domain by domain.
 
@@ -127,16 +135,22 @@ def evaluate(
       silero-like evaluate dev.jsonl --model sherpa-onnx:models/nemo --alike
       silero-like evaluate dev.jsonl --hypotheses theirs.ctm --utterances theirs.jsonl
       silero-like evaluate dev.jsonl --command 'whisper-cli -nt -np -f {audio}' --alike
+      silero-like evaluate large.jsonl --engine ray --address head:6379 --cache large.heard.jsonl --json large.json
     """
     other = source if source and not source.is_own else None
     sources = {"--model": source, "--hypotheses": hypotheses_path, "--command": command_line, "--peer": peer}
     search = {"--decoder": decoder, "--beam-width": beam_width, "--lm": lm, "--hotwords": hotwords_path}
-    check_sources(sources, search, is_own=not other)
-    check_outputs({"--utterances": utterances_path, "--json": json_path, "--html": html_path}, embed_audio)
+    work = {"--cache": cache_path, "--jobs": engine.jobs, "--engine": engine.is_ray or None}
+    check_sources(sources, search, work, is_own=not other)
+    outputs = {"--utterances": utterances_path, "--json": json_path, "--html": html_path, "--cache": cache_path}
+    check_outputs(outputs, embed_audio)
+    from data.cache import Cache
+
     batch = Batch(context)
     model = source.path if source else None
-    own = partial(load_recognizer, model, decoder, beam_width, lm, hotwords_path)
-    config, tokens, system = (None, None, None) if hypotheses_path else open_system(own, command_line, peer, other)
+    own = (model, decoder, beam_width, lm, hotwords_path)
+    opened = None if hypotheses_path else open_system(command_line, peer, other, own)
+    config = opened.config if opened else None
     utterances, lang, hashes = read_utterances(manifests, check_lang(lang, config), batch)
     n_rows = len(utterances) + batch.n_failed
     training = read_training(training_data, batch)
@@ -145,8 +159,9 @@ def evaluate(
     keywords = read_keywords(keywords_path, rule) if keywords_path else []
     pairs: list[tuple[Utterance, Scored]] = []
     speed = None
-    if system:
-        pairs, speed = recognise(system, utterances, batch)
+    if opened:
+        cache = Cache(cache_path) if cache_path else None
+        pairs, speed = recognise(opened, utterances, batch, engine, cache)
     elif hypotheses_path:
         pairs = read_texts(utterances, hypotheses_path, batch)
     if not pairs:
@@ -155,8 +170,8 @@ def evaluate(
     evaluation = score(
         [rule.apply(score) for _, score in pairs],
         rule,
-        model=name or (source.name if source else "") or (system.name if system else str(hypotheses_path)),
-        decoder=system.decoder if system else "unknown",
+        model=name or (source.name if source else "") or (opened.system.name if opened else str(hypotheses_path)),
+        decoder=opened.system.decoder if opened else "unknown",
         speed=speed,
     )
     study = make_study(
@@ -164,7 +179,7 @@ def evaluate(
         seen=seen_domains(training, config, unseen, evaluation),
         noisy=noisy,
         known_words=known_words(training, rule),
-        tokens=tokens,
+        tokens=opened.tokens if opened else None,
         keywords=keywords,
         provenance=provenance(hashes, model, is_own=config is not None),
     )

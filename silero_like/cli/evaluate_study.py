@@ -1,4 +1,4 @@
-"""The work between the inputs and the outputs of `silero-like evaluate`: recognise, score, explain."""
+"""The work between what was recognised and the outputs of `silero-like evaluate`: score, explain."""
 
 from __future__ import annotations
 
@@ -9,125 +9,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from silero_like.cli.batch import Batch, describe
-from silero_like.cli.evaluate_inputs import TextRule, match_file, name_of
-from silero_like.cli.evaluate_systems import PEERS, Command, EngineSystem, Recognised, System, core_seconds
-from silero_like.errors import AudioError
+from silero_like.cli.batch import Batch
+from silero_like.cli.evaluate_inputs import TextRule, match_file
+from silero_like.cli.evaluate_recognise import make_scored
 
 if TYPE_CHECKING:
     from data.manifest import Utterance
     from silero_like.bundle import BundleConfig
-    from silero_like.engines import ModelSource
     from silero_like.evaluation.scoring import Evaluation, Row, Scored
     from silero_like.evaluation.study import Study
-    from silero_like.recognizer import Recognizer
-
-SHORT_S, SHORT_SHARE = 0.5, 0.1
-"""A recording that lacks more than both is told: durations in manifests are often rounded."""
-
-
-def open_system(
-    own: Callable[[], Recognizer], command_line: str | None, peer: str | None, other: ModelSource | None
-) -> tuple[BundleConfig | None, Callable[[str], Sequence[str]] | None, System]:
-    """Open what is to be measured; for a model of `own`, also return its configuration and its way to split a text."""
-    if command_line:
-        return None, None, Command(command_line)
-    if peer:
-        return None, None, PEERS[peer]()
-    if other:
-        from silero_like.engines import open_engine
-
-        return None, None, EngineSystem(open_engine(other))
-    recognizer = own()
-    tokenizer = recognizer.tokenizer
-    return (
-        recognizer.config,
-        lambda text: [tokenizer.pieces[token_id] for token_id in tokenizer.encode(text)],
-        EngineSystem(recognizer, recognizer.decoder.name),
-    )
-
-
-def recognise(
-    system: System, utterances: Sequence[Utterance], batch: Batch
-) -> tuple[list[tuple[Utterance, Scored]], float]:
-    """Transcribe every utterance whose audio can be read; also return seconds of audio a core-second.
-
-    Where the recogniser fails on a good recording, that is told and counts as an empty transcript.
-    """
-    from data.measures import estimate_bandwidth, estimate_snr, frame_levels
-    from silero_like.audio import SAMPLE_RATE, load_audio
-
-    core_s = 0.0
-
-    def work(utterance: Utterance) -> Scored:
-        nonlocal core_s
-        start_s = core_seconds()
-        waveform = load_audio(utterance.audio_path, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
-        _check_length(len(waveform) / SAMPLE_RATE, utterance, batch)
-        try:
-            recognised = system.transcribe(waveform)
-        except AudioError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the recording was good and the system failed on it
-            batch.fail(f"{name_of(utterance)}: {describe(error)}; it counts as an empty transcript")
-            recognised = Recognised("")
-        core_s += core_seconds() - start_s
-        return _scored(
-            utterance,
-            recognised.text,
-            recognised.confidence,
-            recognised.word_confidences,
-            snr_db=estimate_snr(frame_levels(waveform, SAMPLE_RATE)),
-            bandwidth_hz=estimate_bandwidth(waveform, SAMPLE_RATE),
-        )
-
-    pairs = list(batch.run(utterances, work, name_of))
-    return pairs, sum(score.duration_s for _, score in pairs) / max(core_s, 1e-9)
-
-
-def _check_length(found_s: float, utterance: Utterance, batch: Batch) -> None:
-    """Tell of a recording that is cut short.
-
-    Raises:
-        AudioError: none of the utterance is left.
-    """
-    missing_s = utterance.duration_s - found_s
-    problem = f"{name_of(utterance)}: {found_s:.2f} s of audio, where the manifest has {utterance.duration_s:.2f} s"
-    if not found_s:
-        raise AudioError(f"{problem}: get the whole recording, or mend the manifest")
-    if missing_s > max(SHORT_S, SHORT_SHARE * utterance.duration_s):
-        batch.fail(f"{problem}, so words may be missing: get the whole recording, or mend the manifest")
 
 
 def read_texts(utterances: Sequence[Utterance], path: Path, batch: Batch) -> list[tuple[Utterance, Scored]]:
     """Give every utterance its text from a file of transcripts."""
     texts = match_file(path, utterances, batch)
-    return [(utterance, _scored(utterance, text)) for utterance, text in zip(utterances, texts, strict=True)]
-
-
-def _scored(
-    utterance: Utterance,
-    hypothesis: str,
-    confidence: float | None = None,
-    word_confidences: tuple[float, ...] = (),
-    *,
-    snr_db: float | None = None,
-    bandwidth_hz: float | None = None,
-) -> Scored:
-    from silero_like.evaluation.scoring import Scored
-
-    return Scored(
-        utterance_id=name_of(utterance),
-        domain=utterance.domain,
-        speaker=utterance.speaker,
-        duration_s=utterance.duration_s,
-        reference=utterance.text,
-        hypothesis=hypothesis,
-        confidence=confidence,
-        word_confidences=word_confidences,
-        snr_db=snr_db,
-        bandwidth_hz=bandwidth_hz,
-    )
+    return [(utterance, make_scored(utterance, text)) for utterance, text in zip(utterances, texts, strict=True)]
 
 
 def score(scored: Sequence[Scored], rule: TextRule, *, model: str, decoder: str, speed: float | None) -> Evaluation:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.decoder_options import decoder_options, load_recognizer
+from silero_like.cli.decoder_options import bundle_sha256, decoder_options, load_elsewhere, load_recognizer
+from silero_like.cli.engine import Engine, engine_options
 from silero_like.cli.inputs import Recording, find_recordings, output_paths
 from silero_like.cli.paths import INPUT_FOLDER, OUTPUT_FILE, OUTPUT_FOLDER
 from silero_like.cli.transcribe_work import Finished, Settings, Work
@@ -54,10 +56,10 @@ JOINED_FORMATS = ("txt", "json", "jsonl", "ctm")
     show_default=True,
     help="Capital letters: none, or at the beginning and behind pauses of 0.7 s, where a sentence may begin.",
 )
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option(
     "--watch", type=INPUT_FOLDER, help="Transcribe what is in this folder and what comes, until stopped; --resume."
 )
+@engine_options
 @click.pass_context
 def transcribe(
     context: click.Context,
@@ -76,8 +78,8 @@ def transcribe(
     channels: str,
     vad: bool,
     casing: str,
-    jobs: int,
     watch: Path | None,
+    engine: Engine,
 ) -> None:
     """Turn recordings into text.
 
@@ -98,6 +100,7 @@ def transcribe(
       silero-like transcribe night.flac --vad --format jsonl
       silero-like transcribe @list.txt https://example.org/talk.mp3 --failures failed.jsonl
       silero-like transcribe --watch inbox/ --output-dir transcripts/
+      silero-like transcribe /data/calls/ --engine ray --address head:6379 --format json --output-dir /data/texts/
       cat talk.flac | silero-like transcribe -
     """
     settings = Settings(
@@ -110,7 +113,7 @@ def transcribe(
     )
     _check(settings, inputs, watch, resume, output_dir)
     recordings, problems = find_recordings(inputs)
-    _check_recordings(recordings, output_dir, format_, jobs)
+    _check_recordings(recordings, output_dir, format_, engine)
     paths = _paths(recordings, output_dir, format_)
     batch = Batch(context)
     if failures_path:
@@ -118,15 +121,17 @@ def transcribe(
     for problem in problems:
         batch.fail(problem.message, problem.source)
     if watch or recordings:
-        work = Work(load_recognizer(model, decoder, beam_width, lm, hotwords_path), settings, paths)
+        options = (model, decoder, beam_width, lm, hotwords_path)
+        elsewhere = partial(load_elsewhere, bundle_sha256(model), *options) if engine.is_ray else None
+        work = Work(load_recognizer(*options), settings, paths, elsewhere=elsewhere)
         if output_dir:
             made_by = (*_model_state(model, lm, hotwords_path), decoder, beam_width, settings)
             work = _with_journal(context, work, output_dir, made_by, resume=resume or watch is not None)
         if watch and output_dir:
-            n_files = _watch(watch, output_dir, work, jobs, batch)
+            n_files = _watch(watch, output_dir, work, engine, batch)
             batch.finish(n_files, "files")
             return
-        _write(work, recordings, jobs, batch)
+        _write(work, recordings, engine, batch)
     batch.finish(len(recordings) + len(problems), "inputs")
 
 
@@ -147,10 +152,12 @@ def _check(
         raise click.UsageError(f"--channels separate does not go with {other}: leave one of them out")
 
 
-def _check_recordings(recordings: Sequence[Recording], output_dir: Path | None, format_: str, jobs: int) -> None:
+def _check_recordings(recordings: Sequence[Recording], output_dir: Path | None, format_: str, engine: Engine) -> None:
     """Refuse what cannot be done with so many recordings."""
-    if jobs > 1 and len(recordings) > 1 and any(recording.source == "-" for recording in recordings):
-        raise click.UsageError("standard input cannot be shared by --jobs: transcribe it by itself")
+    is_shared = engine.is_ray or (engine.shares(1) > 1 and len(recordings) > 1)
+    if is_shared and any(recording.source == "-" for recording in recordings):
+        option = "--engine ray" if engine.is_ray else "--jobs"
+        raise click.UsageError(f"standard input cannot be shared by {option}: transcribe it by itself")
     if len(recordings) > 1 and format_ not in JOINED_FORMATS and not output_dir:
         raise click.UsageError(f"--format {format_} of several recordings needs --output-dir: each is a file")
 
@@ -190,22 +197,22 @@ def _with_journal(
     context.call_on_close(journal.close)
     journal.clear(work.paths.values())
     if resume:
-        return dataclasses.replace(work, journal=journal)
+        return dataclasses.replace(work, journal=journal, alone=True)
     for path in work.paths.values():
         journal.begin(path)
     return work
 
 
-def _write(work: Work, recordings: Sequence[Recording], jobs: int, batch: Batch) -> None:
+def _write(work: Work, recordings: Sequence[Recording], engine: Engine, batch: Batch) -> None:
     """Transcribe recordings, to their files or to standard output."""
-    done = batch.sift(work.run(recordings, jobs), recordings, lambda recording: recording.source)
+    done = batch.sift(work.run(recordings, engine), recordings, lambda recording: recording.source)
     if not work.paths:
         _print(done, work.settings, several=len(recordings) > 1)
     elif n_before := sum(finished.before for _, finished in done):
         click.echo(f"{n_before} of {len(recordings)} recordings were done before", err=True)
 
 
-def _watch(folder: Path, output_dir: Path, work: Work, jobs: int, batch: Batch) -> int:
+def _watch(folder: Path, output_dir: Path, work: Work, engine: Engine, batch: Batch) -> int:
     """Transcribe what is in a folder and what comes, until a signal ends it; return how many files it was."""
     from silero_like.cli.signals import until_stopped
     from silero_like.cli.watch import settled_recordings
@@ -217,7 +224,7 @@ def _watch(folder: Path, output_dir: Path, work: Work, jobs: int, batch: Batch) 
             n_files += len(ready)
             if work.journal:
                 work.journal.clear(paths.values())
-            _write(dataclasses.replace(work, paths=paths), ready, jobs, batch)
+            _write(dataclasses.replace(work, paths=paths), ready, engine, batch)
     click.echo("stopped; the same command goes on", err=True)
     return n_files
 

@@ -1,18 +1,19 @@
-"""What `silero-like transcribe` does with a group of recordings, in its own process or in several."""
+"""What `silero-like transcribe` does with a group of recordings: in its own process, in several, or on a cluster."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from silero_like.cli.batch import Failure, failure
+from silero_like.cli.engine import Engine, in_order
 from silero_like.cli.inputs import Recording, grouped, opened
-from silero_like.cli.jobs import Jobs
-from silero_like.writers import render, write_transcript
+from silero_like.writers import render, write_atomically
 
 if TYPE_CHECKING:
     from silero_like.cli.transcribe_journal import Journal
@@ -63,18 +64,37 @@ class Work:
     paths: Mapping[Recording, Path]
     """Where the transcripts go; nothing for standard output."""
     journal: Journal | None = None
-    """Knows what was done before; each recording then goes through the model alone, as what is left of a group differs
-    from run to run, and with it the last digits of what the model computes."""
+    """Knows what was done before."""
+    alone: bool = False
+    """Let each recording go through the model by itself: in a batch the last digits of what the model computes depend
+    on the others, and with them on what was left to do."""
+    elsewhere: Callable[[], Recognizer] | None = None
+    """Makes the recogniser on another machine, for a cluster."""
 
-    def run(self, recordings: Sequence[Recording], n_jobs: int) -> Iterator[tuple[Recording, Finished | Failure]]:
+    def run(self, recordings: Sequence[Recording], engine: Engine) -> Iterator[tuple[Recording, Finished | Failure]]:
         """Yield each recording with what became of it, in order."""
-        groups = grouped(recordings, n_jobs)
-        if n_jobs > 1 and len(groups) > 1:
-            processes = Jobs(self, _failed, min(n_jobs, len(groups)))
-            yield from processes.run(groups)
-            return
-        for group in groups:
-            yield from zip(group, self(group), strict=True)
+        if engine.is_ray:
+            yield from in_order(recordings, self._on_cluster(recordings, engine))
+        else:
+            yield from engine.run(grouped(recordings, engine.shares(len(recordings))), self, _source)
+
+    def _on_cluster(
+        self, recordings: Sequence[Recording], engine: Engine
+    ) -> Iterator[tuple[Recording, Finished | Failure]]:
+        """Let a cluster make the texts, and keep them here."""
+        assert self.elsewhere, "a cluster needs to make the recogniser"
+        states: dict[Recording, str] = {}
+        for recording in recordings:
+            with contextlib.ExitStack() as closing:
+                found = self._begin(recording, closing) if self.journal else _Source("", "")
+            if isinstance(found, _Source):
+                states[recording] = found.state
+            else:
+                yield recording, found
+        groups = grouped(list(states), engine.shares(len(states)))
+        open_work = partial(_open_work, self.elsewhere, self.settings, self.alone)
+        for recording, done in engine.run(groups, self, _source, open_work):
+            yield recording, self._keep(recording, done.text, states[recording]) if isinstance(done, Finished) else done
 
     def __call__(self, group: Sequence[Recording]) -> list[Finished | Failure]:
         """Transcribe recordings."""
@@ -114,7 +134,7 @@ class Work:
                 channel=self.settings.channel,
                 n_alternatives=self.settings.alternatives,
                 vad=self.settings.vad,
-                batch_size=1 if self.journal else BATCH_SIZE,
+                batch_size=1 if self.alone else BATCH_SIZE,
             )
             return
         for number, source in sources.items():
@@ -132,20 +152,30 @@ class Work:
             transcript = dataclasses.replace(outcome, audio_filepath=recording.source)
             if self.settings.casing:
                 transcript = case_by_pauses(transcript, self.recognizer.config.lang)
-            if not self.paths:
-                return Finished(render(transcript, self.settings.format))
-            self._write(transcript, self.paths[recording], state)
-            return Finished()
+            text = render(transcript, self.settings.format)
+        except Exception as error:  # noqa: BLE001 - a name that cannot be written: the others go on
+            return failure(error, recording.source)
+        return self._keep(recording, text, state)
+
+    def _keep(self, recording: Recording, text: str, state: str) -> Finished | Failure:
+        """Write a transcript to its file, or hand it on to be printed."""
+        if not self.paths:
+            return Finished(text)
+        path = self.paths[recording]
+        try:
+            if self.journal:
+                self.journal.begin(path)
+            write_atomically(path, text + "\n")
+            if self.journal:
+                self.journal.finish(path, state)
         except Exception as error:  # noqa: BLE001 - a full disk or a name that cannot be written: the others go on
             return failure(error, recording.source)
-
-    def _write(self, transcript: Transcript, path: Path, state: str) -> None:
-        if self.journal:
-            self.journal.begin(path)
-        write_transcript(transcript, path, self.settings.format)
-        if self.journal:
-            self.journal.finish(path, state)
+        return Finished()
 
 
-def _failed(recording: Recording, reason: str) -> Failure:
-    return Failure(f"{recording.source}: {reason}")
+def _open_work(elsewhere: Callable[[], Recognizer], settings: Settings, alone: bool) -> Work:
+    return Work(elsewhere(), settings, {}, alone=alone)
+
+
+def _source(recording: Recording) -> str:
+    return recording.source
