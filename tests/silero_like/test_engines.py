@@ -221,14 +221,18 @@ def test_pocketsphinx_gives_words_times_and_confidences() -> None:
     times = [time for word in found.words for time in (word.start, word.end)]
     assert times == sorted(times) and times[0] > 0 and times[-1] <= found.duration
     assert engine.transcribe_chunks([np.zeros(5, np.float32)]).text == ""
-    assert engine.transcribe_chunks([waveform]).text == found.text  # nothing is remembered of what came before
+    from pocketsphinx import get_model_path
+
+    again = open_engine(ModelSource(POCKETSPHINX, Path(get_model_path("en-us"))))  # the same model, named as a folder
+    assert (again.name, again.lang) == ("en-us", "")
+    assert again.transcribe_chunks([waveform]).text == found.text
 
 
 def test_a_folder_of_cmusphinx_is_found_out(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="found 0 for hmm"):
         _pocketsphinx_files(tmp_path)
     (tmp_path / "acoustic").mkdir()
-    for name in ("acoustic/mdef", "ru.lm.bin", "ru.dic"):
+    for name in ("acoustic/mdef", "ru.lm.bin", "ru-phone.lm.bin", "ru.dic"):
         (tmp_path / name).touch()
     files = _pocketsphinx_files(tmp_path)
     assert files == {
