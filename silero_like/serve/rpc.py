@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import grpc
-from grpc_health.v1 import health_pb2
 from pydantic import ValidationError
 
 from silero_like.serve.guard import BODIES, check_token
+from silero_like.serve.health import Health
 from silero_like.serve.messages import Answer, OpenStream, Transcription
 from silero_like.serve.observe import log, log_error
 from silero_like.serve.refusals import ServeError
@@ -69,8 +69,7 @@ def make_rpc_server(state: State, host: str, port: int) -> tuple[Any, int]:
             ("grpc.compression_enabled_algorithms_bitset", 1),  # none: what unfolds would pass the limit of bytes
         ],
     )
-    speech, health = Speech(state), Health(state)
-    server.add_generic_rpc_handlers((speech.handler(), health.handler()))
+    server.add_generic_rpc_handlers((Speech(state).handler(), Health(state, SERVICE).handler()))
     return server, server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
 
@@ -259,29 +258,6 @@ class Speech:
             return name, Search.model_validate(given)
         except ValidationError as error:
             raise ServeError(400, "invalid_value", f"options: {first_problem(error)}") from error
-
-
-class Health:
-    """grpc.health.v1, open as /readyz is: whether requests can be served.
-
-    Args:
-        state: what the HTTP application has, too.
-    """
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-
-    def handler(self) -> Any:
-        """Return what a server is given."""
-        check = grpc.unary_unary_rpc_method_handler(self._check, health_pb2.HealthCheckRequest.FromString, _to_bytes)
-        return grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
-
-    async def _check(self, request: Any, context: Context) -> Any:
-        if request.service not in ("", SERVICE):
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"expected the service {SERVICE} or none")
-        is_serving = self._state.pool.is_ready and not self._state.draining.is_set()
-        status = health_pb2.HealthCheckResponse.ServingStatus.Value("SERVING" if is_serving else "NOT_SERVING")
-        return health_pb2.HealthCheckResponse(status=status)
 
 
 def _to_bytes(message: Any) -> bytes:

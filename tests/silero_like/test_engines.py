@@ -212,10 +212,10 @@ def test_evaluate_takes_the_spelling_and_refuses_what_the_engine_cannot_do(sherp
 def test_pocketsphinx_gives_words_times_and_confidences() -> None:
     pytest.importorskip("pocketsphinx", reason="needs the [pocketsphinx] extra")
     engine = open_engine(ModelSource(POCKETSPHINX, None))
-    waveform = load_audio(SAMPLE, duration_s=3.0)
+    waveform = load_audio(SAMPLE, duration_s=2.0)
     found = engine.transcribe_chunks([waveform])
     assert (engine.name, engine.lang) == ("pocketsphinx", "en")
-    assert "get scorched his hands and burst" in found.text
+    assert "get scorched" in found.text
     assert "(" not in found.text and "<" not in found.text
     assert all(0 < word.confidence <= 1 for word in found.words) and 0 < found.confidence < 1
     times = [time for word in found.words for time in (word.start, word.end)]
