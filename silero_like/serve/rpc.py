@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import grpc
+from google.protobuf.message import DecodeError
 from pydantic import ValidationError
 
 from silero_like.serve.guard import BODIES, check_token
@@ -90,13 +91,13 @@ class Speech:
     def handler(self) -> Any:
         """Return what a server is given."""
         recognize = grpc.stream_unary_rpc_method_handler(
-            self._guarded("Recognize", self._recognize), RecognizeRequest.FromString, _to_bytes
+            self._guarded("Recognize", self._recognize), _reader(RecognizeRequest), _to_bytes
         )
         stream = grpc.stream_stream_rpc_method_handler(
-            self._guarded("StreamingRecognize", self._stream), StreamingRecognizeRequest.FromString, _to_bytes
+            self._guarded("StreamingRecognize", self._stream), _reader(StreamingRecognizeRequest), _to_bytes
         )
         models = grpc.stream_unary_rpc_method_handler(
-            self._guarded("ListModels", self._list_models), ListModelsRequest.FromString, _to_bytes
+            self._guarded("ListModels", self._list_models), _reader(ListModelsRequest), _to_bytes
         )
         methods = {"Recognize": recognize, "StreamingRecognize": stream, "ListModels": models}
         return grpc.method_handlers_generic_handler(SERVICE, methods)
@@ -227,7 +228,7 @@ class Speech:
             raise ServeError(408, "upload_too_slow", text) from None
         if message is grpc.aio.EOF:
             raise ServeError(400, "invalid_value", "expected a message, got none")
-        return message
+        return _checked(message)
 
     async def _read_in_turn(self, context: Context) -> Any:
         async with self._readers:
@@ -240,7 +241,7 @@ class Speech:
             return None
         if message is grpc.aio.EOF:
             return "end"
-        if message.WhichOneof("request") != "pcm":
+        if _checked(message).WhichOneof("request") != "pcm":
             raise ServeError(400, "invalid_value", "expected pcm after start: begin anew for another start")
         pcm: bytes = message.pcm
         if len(pcm) > MAX_MESSAGE_BYTES:
@@ -258,6 +259,24 @@ class Speech:
             return name, Search.model_validate(given)
         except ValidationError as error:
             raise ServeError(400, "invalid_value", f"options: {first_problem(error)}") from error
+
+
+def _reader(kind: type[Any]) -> Callable[[bytes], Any]:
+    """Return what makes of bytes a message, or what is wrong with them: gRPC takes an exception for our fault."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return kind.FromString(data)
+        except DecodeError as error:
+            return error
+
+    return read
+
+
+def _checked(message: Any) -> Any:
+    if isinstance(message, DecodeError):
+        raise ServeError(400, "invalid_value", f"expected a message of speech.proto, got other bytes: {message}")
+    return message
 
 
 def _to_bytes(message: Any) -> bytes:

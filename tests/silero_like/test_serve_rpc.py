@@ -217,7 +217,11 @@ def test_without_the_token_nothing_is_served_nor_read(channel: Any, speech: byte
 
 def test_bytes_that_are_no_message_and_methods_that_are_none(channel: Any) -> None:
     call = channel.unary_unary("/silero_like.v1.Speech/Recognize")
-    assert refused(lambda: call(b"\xff" * 100, metadata=ALLOWED, timeout=5))[0] in ("INTERNAL", "INVALID_ARGUMENT")
+    found = refused(lambda: call(b"\xff" * 100, metadata=ALLOWED, timeout=5))
+    assert found[:2] == ("INVALID_ARGUMENT", "invalid_value") and "speech.proto" in found[2]
+    stream = channel.stream_stream("/silero_like.v1.Speech/StreamingRecognize")
+    parts = [StreamingRecognizeRequest(start=Start()).SerializeToString(), b"\xff" * 100]
+    assert refused(lambda: list(stream(iter(parts), metadata=ALLOWED, timeout=5)))[0] == "INVALID_ARGUMENT"
     call = channel.unary_unary("/silero_like.v1.Speech/Nothing")
     assert refused(lambda: call(b"", metadata=ALLOWED, timeout=5))[0] == "UNIMPLEMENTED"
 
