@@ -206,7 +206,7 @@ def _pocketsphinx_files(folder: Path) -> dict[str, str]:
     """Find acoustic model, language model and dictionary in a folder of CMUSphinx."""
     found = {
         "hmm": [path.parent for path in (*folder.glob("mdef"), *folder.glob("*/mdef"))],
-        "lm": [*folder.glob("*.lm"), *folder.glob("*.lm.*")],
+        "lm": [path for path in (*folder.glob("*.lm"), *folder.glob("*.lm.*")) if "phone" not in path.name],
         "dict": [*folder.glob("*.dict"), *folder.glob("*.dic")],
     }
     for part, paths in found.items():

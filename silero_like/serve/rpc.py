@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import grpc
-from grpc_health.v1 import health_pb2
+from google.protobuf.message import DecodeError
 from pydantic import ValidationError
 
 from silero_like.serve.guard import BODIES, check_token
+from silero_like.serve.health import Health
 from silero_like.serve.messages import Answer, OpenStream, Transcription
 from silero_like.serve.observe import log, log_error
 from silero_like.serve.refusals import ServeError
@@ -69,8 +70,7 @@ def make_rpc_server(state: State, host: str, port: int) -> tuple[Any, int]:
             ("grpc.compression_enabled_algorithms_bitset", 1),  # none: what unfolds would pass the limit of bytes
         ],
     )
-    speech, health = Speech(state), Health(state)
-    server.add_generic_rpc_handlers((speech.handler(), health.handler()))
+    server.add_generic_rpc_handlers((Speech(state).handler(), Health(state, SERVICE).handler()))
     return server, server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
 
@@ -91,13 +91,13 @@ class Speech:
     def handler(self) -> Any:
         """Return what a server is given."""
         recognize = grpc.stream_unary_rpc_method_handler(
-            self._guarded("Recognize", self._recognize), RecognizeRequest.FromString, _to_bytes
+            self._guarded("Recognize", self._recognize), _reader(RecognizeRequest), _to_bytes
         )
         stream = grpc.stream_stream_rpc_method_handler(
-            self._guarded("StreamingRecognize", self._stream), StreamingRecognizeRequest.FromString, _to_bytes
+            self._guarded("StreamingRecognize", self._stream), _reader(StreamingRecognizeRequest), _to_bytes
         )
         models = grpc.stream_unary_rpc_method_handler(
-            self._guarded("ListModels", self._list_models), ListModelsRequest.FromString, _to_bytes
+            self._guarded("ListModels", self._list_models), _reader(ListModelsRequest), _to_bytes
         )
         methods = {"Recognize": recognize, "StreamingRecognize": stream, "ListModels": models}
         return grpc.method_handlers_generic_handler(SERVICE, methods)
@@ -228,7 +228,7 @@ class Speech:
             raise ServeError(408, "upload_too_slow", text) from None
         if message is grpc.aio.EOF:
             raise ServeError(400, "invalid_value", "expected a message, got none")
-        return message
+        return _checked(message)
 
     async def _read_in_turn(self, context: Context) -> Any:
         async with self._readers:
@@ -241,7 +241,7 @@ class Speech:
             return None
         if message is grpc.aio.EOF:
             return "end"
-        if message.WhichOneof("request") != "pcm":
+        if _checked(message).WhichOneof("request") != "pcm":
             raise ServeError(400, "invalid_value", "expected pcm after start: begin anew for another start")
         pcm: bytes = message.pcm
         if len(pcm) > MAX_MESSAGE_BYTES:
@@ -261,27 +261,22 @@ class Speech:
             raise ServeError(400, "invalid_value", f"options: {first_problem(error)}") from error
 
 
-class Health:
-    """grpc.health.v1, open as /readyz is: whether requests can be served.
+def _reader(kind: type[Any]) -> Callable[[bytes], Any]:
+    """Return what makes of bytes a message, or what is wrong with them: gRPC takes an exception for our fault."""
 
-    Args:
-        state: what the HTTP application has, too.
-    """
+    def read(data: bytes) -> Any:
+        try:
+            return kind.FromString(data)
+        except DecodeError as error:
+            return error
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    return read
 
-    def handler(self) -> Any:
-        """Return what a server is given."""
-        check = grpc.unary_unary_rpc_method_handler(self._check, health_pb2.HealthCheckRequest.FromString, _to_bytes)
-        return grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
 
-    async def _check(self, request: Any, context: Context) -> Any:
-        if request.service not in ("", SERVICE):
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"expected the service {SERVICE} or none")
-        is_serving = self._state.pool.is_ready and not self._state.draining.is_set()
-        status = health_pb2.HealthCheckResponse.ServingStatus.Value("SERVING" if is_serving else "NOT_SERVING")
-        return health_pb2.HealthCheckResponse(status=status)
+def _checked(message: Any) -> Any:
+    if isinstance(message, DecodeError):
+        raise ServeError(400, "invalid_value", f"expected a message of speech.proto, got other bytes: {message}")
+    return message
 
 
 def _to_bytes(message: Any) -> bytes:
