@@ -455,8 +455,9 @@ def test_watch(
     out = tmp_path / "out"
 
     def wait_for(name: str) -> None:
-        deadline = time.monotonic() + 20
-        while not (out / name).exists() and time.monotonic() < deadline:
+        """Wait until the journal has the file: a signal before that lets it count as not done."""
+        deadline, journal = time.monotonic() + 20, out / JOURNAL
+        while not (journal.exists() and name in journal.read_text()) and time.monotonic() < deadline:
             time.sleep(0.002)
 
     def use() -> None:
