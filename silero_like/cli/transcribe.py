@@ -100,7 +100,7 @@ def transcribe(
       silero-like transcribe night.flac --vad --format jsonl
       silero-like transcribe @list.txt https://example.org/talk.mp3 --failures failed.jsonl
       silero-like transcribe --watch inbox/ --output-dir transcripts/
-      silero-like transcribe /data/calls/ --engine ray --address head:6379 --format json --output-dir /data/texts/
+      silero-like transcribe /data/calls/ --engine ray --address head:6379 --output-dir /data/texts/ --resume
       cat talk.flac | silero-like transcribe -
     """
     settings = Settings(
@@ -111,6 +111,8 @@ def transcribe(
         vad=vad,
         casing=casing == "pauses",
     )
+    if watch and engine.is_ray:
+        raise click.UsageError("--watch works on this machine: leave --engine ray out")
     _check(settings, inputs, watch, resume, output_dir)
     recordings, problems = find_recordings(inputs)
     _check_recordings(recordings, output_dir, format_, engine)

@@ -19,6 +19,7 @@ from silero_like.cli import main, ray_cluster
 from silero_like.cli.batch import Failure
 from silero_like.cli.engine import Engine
 from silero_like.cli.pool import TRIES, Event, Pool
+from silero_like.cli.transcribe_journal import Journal
 from silero_like.errors import SileroLikeError
 from tests.silero_like.conftest import StandIn
 
@@ -197,6 +198,35 @@ def test_transcribe_on_a_cluster(stand_in: StandIn, speech: Path, tmp_path: Path
     assert len(rehearse) == 2
 
 
+def test_transcribe_on_a_cluster_goes_on_after_a_kill(
+    stand_in: StandIn, speech: Path, tmp_path: Path, rehearse: list[Rehearsal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal is that of a run here: either goes on from the other's."""
+    command = ("transcribe", speech.parent, "--model", stand_in.path, "--format", "json", "--resume", "--output-dir")
+    run(*command, tmp_path / "here")
+    here, there = tmp_path / "here", tmp_path / "there"
+    finish = Journal.finish
+
+    def finish_two(self: Journal, path: Path, state: str) -> None:
+        if len(list(there.glob("*.json"))) > 2:
+            raise KeyboardInterrupt
+        finish(self, path, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "finish", finish_two)
+        assert run(*command, there, *RAY).exit_code == 1
+    again = run(*command, there, *RAY)
+    assert again.stderr.endswith("2 of 6 recordings were done before\n1 of 6 inputs failed\n")
+    assert len(set(rehearse[-1].sent)) == 4
+    texts = [{path.name: path.read_text() for path in out.glob("*.json")} for out in (here, there)]
+    assert len(texts[0]) == 5
+    assert texts[0] == texts[1]
+    assert run(*command, there).stderr.endswith("5 of 6 recordings were done before\n1 of 6 inputs failed\n")
+    assert run(*command, here, *RAY).stderr.endswith("5 of 6 recordings were done before\n1 of 6 inputs failed\n")
+    (here / "speech-0.json").unlink()
+    assert "4 of 6" in run(*command, here, *RAY).stderr
+
+
 def test_evaluate_on_a_cluster_goes_on_after_a_kill(
     stand_in: StandIn, speech: Path, tmp_path: Path, rehearse: list[Rehearsal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +276,7 @@ def test_pseudo_labels_from_a_cluster(
     ("arguments", "message"),
     [
         (["transcribe", "a.wav", "--address", "head:6379"], "--address is for a Ray cluster: give --engine ray, too"),
+        (["transcribe", "--watch", "in", "--output-dir", "out", *RAY], "--watch works on this machine"),
         (["transcribe", "-", *RAY], "standard input cannot be shared by --engine ray"),
         (["evaluate", "in/speech.jsonl", "--hypotheses", "in/speech.jsonl", *RAY], "--engine: nothing is recognised"),
     ],
