@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.joined import Spoken, pick, write_recording
+from benchmarks.joined import PARTS, Spoken, pick, write_recording
 from benchmarks.machine import describe_machine
 from data.segment import Heard, Segmenter, Sentence
 from data.subtitles import Cue, parse_subtitles
@@ -52,7 +52,7 @@ def main() -> None:
     """Parse arguments, measure, print tables and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=Path(os.environ.get("SILERO_LIKE_CORPUS", "../shared/corpus")))
-    parser.add_argument("--split", choices=["train", "dev"], default="dev", help="speech to join [default: dev]")
+    parser.add_argument("--split", choices=["train", *PARTS], default="dev", help="speech to join")
     parser.add_argument("--seed", type=int, default=2, help="of the recording and its texts")
     parser.add_argument("--model", help="bundle [default: bundled English]")
     parser.add_argument("--min-score", type=float, help="in place of the default")
