@@ -130,7 +130,13 @@ class Segmenter:
         return self._tokenizer.encode(self.normalize(text))
 
     def find(
-        self, path: str | Path, texts: Sequence[str], *, min_score: float | None = None, channel: int | None = None
+        self,
+        path: str | Path,
+        texts: Sequence[str],
+        *,
+        min_score: float | None = None,
+        known: float = 0.0,
+        channel: int | None = None,
     ) -> tuple[list[Sentence], float]:
         """Find sentences in a recording.
 
@@ -138,6 +144,7 @@ class Segmenter:
             path: the recording.
             texts: its sentences, as they are written, in order.
             min_score: lower scores are dropped; None for `MIN_SCORE`. A lower one also asks for less evidence.
+            known: evidence that they are said where they are found, in nats, known from elsewhere.
             channel: the 0-based channel to take; the mean of all when None.
 
         Returns:
@@ -148,16 +155,25 @@ class Segmenter:
         """
         heard = self.hear(path, channel)
         chunks = stream_audio(path, window_s=_CHUNK_S, channel=channel)
-        return self.find_in(heard, chunks, texts, min_score=min_score), heard.duration_s
+        return self.find_in(heard, chunks, texts, min_score=min_score, known=known), heard.duration_s
 
     def find_in(
-        self, heard: Heard, chunks: Iterable[Array], texts: Sequence[str], *, min_score: float | None = None
+        self,
+        heard: Heard,
+        chunks: Iterable[Array],
+        texts: Sequence[str],
+        *,
+        min_score: float | None = None,
+        known: float = 0.0,
     ) -> list[Sentence]:
         """Find sentences in a recording that has been heard; `chunks` are the parts of its waveform."""
         token_ids = [self.tokens(text) for text in texts]
         numbers = [number for number, ids in enumerate(token_ids) if ids]
         spoken = [token_ids[number] for number in numbers]
-        drafts = self._judged(heard, chunks, spoken, MIN_SCORE if min_score is None else min_score)
+        drafts = self._judged(heard, chunks, spoken)
+        for draft in drafts:
+            if draft.verdict:
+                draft.dropped = _why_dropped(draft.verdict, MIN_SCORE if min_score is None else min_score, known)
         self._place_again(heard, drafts)
         sentences = [Sentence(text, "no words") for text in texts]
         for number, draft in zip(numbers, drafts, strict=True):
@@ -165,17 +181,14 @@ class Segmenter:
             sentences[number] = Sentence(texts[number], draft.dropped, *span, draft.score, words)
         return sentences
 
-    def _judged(
-        self, heard: Heard, chunks: Iterable[Array], token_ids: Sequence[Sequence[int]], min_score: float
-    ) -> list[_Draft]:
+    def _judged(self, heard: Heard, chunks: Iterable[Array], token_ids: Sequence[Sequence[int]]) -> list[_Draft]:
         placed = self.place(heard, token_ids)
         spans = self.spans(heard, placed)
         verdicts = self._judge.verdicts(chunks, [one for one in placed if one], [span for span in spans if span])
         drafts = []
         for alignment, span in zip(placed, spans, strict=True):
             verdict = next(verdicts) if alignment else None
-            dropped = _why_dropped(verdict, min_score) if verdict else "not found"
-            drafts.append(_Draft(alignment, span, verdict, dropped))
+            drafts.append(_Draft(alignment, span, verdict, "" if verdict else "not found"))
         return drafts
 
     def _place_again(self, heard: Heard, drafts: Sequence[_Draft]) -> None:
@@ -226,8 +239,8 @@ class Segmenter:
         return tuple(words)
 
 
-def _why_dropped(verdict: Verdict, min_score: float) -> str:
+def _why_dropped(verdict: Verdict, min_score: float, known: float) -> str:
     if verdict.score < min_score:
         return "low score"
-    suits = verdict.score + EVIDENCE * verdict.evidence >= min(0.0, min_score - MIN_SCORE)
+    suits = verdict.score + EVIDENCE * (verdict.evidence + known) >= min(0.0, min_score - MIN_SCORE)
     return "" if suits else "like other text"

@@ -33,7 +33,7 @@ class Costs:
     """For each token of a sentence that is left out."""
     left_out_more: float = 4.0
     """For the sentence itself: very short ones are often not heard amid others, and are worth a second hearing."""
-    pause: float = 0.5
+    pause: float = 0.3
     """For a blank frame inside a sentence, so that its ends do not drift into other speech."""
     misheard: float = 10.0
     """At most, for a label in a frame: what bounds the harm of a wrong word."""
