@@ -6,7 +6,8 @@
 3. Widen: speech begins a little before the first token's frame and ends behind the last one's, by its letters.
 4. Judge: each sentence is heard once more, alone as in training (`data.judge`). It is dropped if it does not suit what
    is heard, or suits it little better than other text would.
-5. Place again: the others alone, since what is not said may have taken speech from them.
+5. Place again: the others alone, since what is not said may have taken speech from them. Those are dropped that lie
+   elsewhere when they are heard alone.
 
 Time and memory grow with the length of the recording, not with its square.
 """
@@ -39,6 +40,8 @@ MIN_SCORE = -5.0
 EVIDENCE = 0.3
 """What a nat of evidence is worth: score and evidence together must reach 0, or less if a lower score is asked for. A
 short sentence has little evidence, so it must be heard well. Chosen on half of the dev sets."""
+MAX_DOUBT_S = 0.5
+"""Sentences one of whose edges lies further elsewhere when they are heard alone are dropped."""
 MARGIN_S = 15.0
 """Seconds by which the anchors that bound a sentence are at least away from it."""
 FULL_SEARCH_S = 300.0
@@ -66,7 +69,8 @@ class Sentence:
     text: str
     """As it was written."""
     dropped: str = ""
-    """Why it is not to be used: "no words", "not found", "low score", "like other text"; "" for a good one."""
+    """Why it is not to be used: "no words", "not found", "low score", "like other text", "unsure where"; "" for a good
+    one."""
     start: float = 0.0
     end: float = 0.0
     score: float = 0.0
@@ -196,6 +200,8 @@ class Segmenter:
                 draft.dropped = "not found"
                 continue
             draft.alignment, draft.span = alignment, span
+            if draft.verdict and draft.verdict.doubt_s(alignment.edges(self._frame_s)) > MAX_DOUBT_S:
+                draft.dropped = "unsure where"
 
     def place(self, heard: Heard, token_ids: Sequence[Sequence[int]]) -> list[Alignment | None]:
         """Find the frames of each sentence, None where it was not said."""
@@ -208,7 +214,7 @@ class Segmenter:
 
     def spans(self, heard: Heard, placed: Sequence[Alignment | None]) -> list[Span | None]:
         """Return start and end, in seconds, of each sentence that was placed."""
-        tokens = [self._edges(alignment) for alignment in placed if alignment]
+        tokens = [alignment.edges(self._frame_s) for alignment in placed if alignment]
         ends, starts = [0.0, *(end for _, end in tokens)], [*(start for start, _ in tokens), heard.duration_s]
         spans: list[Span | None] = []
         number = 0
@@ -221,9 +227,6 @@ class Segmenter:
             spans.append((start, min(tokens[number][1] + tail_s, starts[number + 1])))
             number += 1
         return spans
-
-    def _edges(self, alignment: Alignment) -> Span:
-        return float(alignment.start_frames[0]) * self._frame_s, float(alignment.end_frames[-1]) * self._frame_s
 
     def _words(self, draft: _Draft) -> tuple[Word, ...]:
         """Return the words, the first and the last of them reaching to the edges."""
