@@ -54,7 +54,7 @@ def segment(context: click.Context, inputs: tuple[Path, ...], out: Path, sentenc
     else:
         raise click.UsageError("expected RECORDING TEXT OUT.jsonl, or MANIFEST.jsonl OUT.jsonl")
     requests = [
-        choices.request(like=dataclasses.replace(like, offset_s=0.0, annotation="aligned"), texts=tuple(passages))
+        choices.request(dataclasses.replace(like, offset_s=0.0, annotation="aligned"), passages)
         for like, passages in texts
     ]
     process(batch, requests, out, choices)
@@ -124,4 +124,4 @@ def _request(media: Path, path: Path, encoding: str | None, choices: Choices) ->
     for problem in found.problems:
         click.echo(problem, err=True)
     like = Utterance(audio_path=media.absolute(), duration_s=1.0, text="-", annotation="subtitles")
-    return choices.request(like=like, texts=tuple(cue.text for cue in found.cues), cues=found.cues)
+    return choices.request(like, [cue.text for cue in found.cues], found.cues)

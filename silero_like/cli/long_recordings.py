@@ -20,7 +20,9 @@ from silero_like.cli.jobs import Jobs
 from silero_like.cli.paths import OUTPUT_FILE
 
 if TYPE_CHECKING:
+    from data.manifest import Utterance
     from data.segment import Segmenter
+    from data.subtitles import Cue
     from data.utterances import Found, Request
 
 MODEL_OPTION = click.option(
@@ -40,12 +42,19 @@ class Choices:
     all_path: Path | None
     jobs: int
 
-    def request(self, **what: Any) -> Request:
-        """Return a request for utterances of the chosen scores and lengths; `what` holds its other fields."""
+    def request(self, like: Utterance, texts: Sequence[str], cues: Sequence[Cue] = ()) -> Request:
+        """Return a request for utterances of the chosen scores and lengths."""
         from data.utterances import Request
 
-        chosen = {"min_score": self.min_score, "channel": self.channel}
-        return Request(**chosen, shortest_s=self.min_duration, longest_s=self.max_duration, **what)
+        return Request(
+            like=like,
+            texts=tuple(texts),
+            cues=tuple(cues),
+            min_score=self.min_score,
+            shortest_s=self.min_duration,
+            longest_s=self.max_duration,
+            channel=self.channel,
+        )
 
 
 def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

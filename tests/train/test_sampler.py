@@ -114,8 +114,7 @@ def test_batches_come_in_few_shapes() -> None:
     source = DomainSampler(durations_s, ["a"] * 20000, batch_s=60, round_batches=2500, speeds=[1.0], seed=0)
     ranks, _ = source.plan(source.start(), {"a": 1.0}, np.ones(20000, np.bool_))
     shapes = Counter(
-        (len(batch), max(padded_samples(round(durations_s[draw.index] * 16000)) for draw in batch))
-        for batch in ranks[0]
+        (len(batch), max(padded_samples(round(durations_s[draw.index] * 16000)) for draw in batch)) for batch in ranks[0]
     )
     assert shapes.total() > 2000 and len(shapes) < 120
     assert all(n * samples <= 60 * 16000 for n, samples in shapes if n > 1)
