@@ -17,7 +17,7 @@ from data.subtitles import Cue
 
 MAX_STRAY_S = 4.0
 """A cue may be so much further from where it was heard than the cues around it are."""
-CUE_EVIDENCE = 5.0
+CUE_EVIDENCE = 8.0
 """Nats that a cue's time, from which it must not stray, is worth as evidence that it is said where it was heard."""
 N_AROUND = 10
 """Cues on each side that it is compared with."""

@@ -27,7 +27,7 @@ NO_PATH = np.float32(-1e30)
 class Costs:
     """Natural log-scores that a path pays."""
 
-    other_speech: float = 1.0
+    other_speech: float = 1.5
     """For a frame between sentences whose best label is not blank, or less where blank is nearly as good."""
     left_out: float = 7.0
     """For each token of a sentence that is left out."""
