@@ -31,7 +31,8 @@ def segment(context: click.Context, inputs: tuple[Path, ...], out: Path, sentenc
 
     OUT.jsonl gets a row for each utterance, with its text as it is written and, as quality, a score: 0 where the model
     hears just what is written, below -7 for text that is not said. Low scores are left out, and so is what suits the
-    sound little better than other text would, or lies elsewhere when it is heard alone; the summary counts them. Recordings of a manifest that are done are not done again after an interruption.
+    sound little better than other text would, or lies elsewhere when it is heard alone; the summary that is printed
+    counts them. Recordings of a manifest that are done are not done again after an interruption.
 
     \b
     Examples:
