@@ -10,23 +10,24 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from data.cut import voiced_blocks
 from data.manifest import Utterance, read_manifest
 from silero_like.audio import SAMPLE_RATE, load_audio
-from silero_like.vad import BLOCK, silero_detector
+from silero_like.vad import BLOCK, block_probabilities, silero_detector
 
 Array = npt.NDArray[np.float32]
 
 DOMAINS = ("accented_read", "audiobook", "commonvoice", "digits_8k", "spelling_digits")
 """Those with a dev set."""
+PARTS = {"dev": slice(None), "dev-a": slice(0, None, 2), "dev-b": slice(1, None, 2)}
+"""The dev sets, and every second utterance of each: what is chosen on one half is measured on the other."""
 PAUSE_S = (0.3, 3.0)
 SNR_DB = (10.0, 20.0)
 LEVEL_DB = -26.0
 """Of every utterance, dBFS, give or take `LEVEL_RANGE_DB`."""
 LEVEL_RANGE_DB = 4.0
-VOICE = 0.5
-"""Probability at which the detector hears a voice; a clip begins 32 ms before the first such block."""
-TAIL_BLOCKS = 60
-"""Blocks of 32 ms at the end that are searched for the last voice."""
+CLICK_S = 0.1
+"""Less voice than this, with nothing around it, is no speech."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class Spoken:
 
 
 def pick(corpus: Path, split: str, hours: float, rng: np.random.Generator) -> list[Utterance]:
-    """Draw utterances of all domains, each domain's share that of the dev set; all of dev when `split` is dev."""
+    """Draw utterances of all domains, each domain's share that of the dev set; all of dev, or of half of it."""
     dev = {domain: _read(corpus, domain, "dev") for domain in DOMAINS}
-    if split == "dev":
-        chosen = [utterance for rows in dev.values() for utterance in rows]
+    if split in PARTS:
+        chosen = [utterance for rows in dev.values() for utterance in rows[PARTS[split]]]
     else:
         n_all = sum(map(len, dev.values()))
         n = round(hours * 3600 / 6.2)  # seconds an utterance takes with its pause
@@ -113,11 +114,10 @@ def _gain(clip: Array, level_db: float) -> np.float32:
 def _trimmed(clip: Array) -> Array:
     """Cut a clean clip to where Silero's detector hears a voice, so that the truth is where speech begins and ends.
 
-    The detector runs from the beginning up to the first voice, and over the last seconds.
+    The detector hears the whole clip: begun amid a word, it takes silence for voice for a second and more.
     """
-    blocks = np.pad(clip, (0, -len(clip) % BLOCK)).reshape(-1, BLOCK)
-    detector = silero_detector()
-    first = next((number for number, block in enumerate(blocks) if detector(block) >= VOICE), 0)
-    detector, tail = silero_detector(), max(first, len(blocks) - TAIL_BLOCKS)
-    voiced = [tail + number for number, block in enumerate(blocks[tail:]) if detector(block) >= VOICE]
-    return clip[max(0, first - 1) * BLOCK : ((voiced[-1] if voiced else len(blocks)) + 1) * BLOCK]
+    probabilities = np.array(block_probabilities([clip], silero_detector()))
+    voiced = voiced_blocks(probabilities, pause_s=CLICK_S, min_speech_s=CLICK_S)
+    if not voiced:
+        return clip
+    return clip[max(0, voiced[0][0] - 1) * BLOCK : voiced[-1][1] * BLOCK]

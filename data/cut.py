@@ -48,21 +48,23 @@ def cut_at_pauses(
     """
     probabilities = np.array(block_probabilities(chunks, speech_probability))
     pieces: list[tuple[int, int]] = []
-    for start, end in _utterances(probabilities):
-        pieces += _shortened(probabilities, start, end, int(max_s / _BLOCK_S))
+    lead = round(LEAD_S / _BLOCK_S)
+    for begin, end in voiced_blocks(probabilities, pause_s=PAUSE_S, min_speech_s=MIN_SPEECH_S):
+        wide = max(0, begin - lead), min(len(probabilities), end + lead)
+        pieces += _shortened(probabilities, *wide, int(max_s / _BLOCK_S))
     return [Stretch(round(start * _BLOCK_S, 3), round((end - start) * _BLOCK_S, 3)) for start, end in pieces]
 
 
-def _utterances(probabilities: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Return blocks [start, end) of speech between pauses, with some silence around."""
-    pause, lead, least = (round(seconds / _BLOCK_S) for seconds in (PAUSE_S, LEAD_S, MIN_SPEECH_S))
+def voiced_blocks(
+    probabilities: npt.NDArray[np.float64], *, pause_s: float, min_speech_s: float
+) -> list[tuple[int, int]]:
+    """Return blocks [start, end) of speech between pauses; with less speech than `min_speech_s` it is a click."""
     speech = np.flatnonzero(probabilities >= THRESHOLD)
-    groups: Sequence[npt.NDArray[np.int64]] = np.split(speech, 1 + np.flatnonzero(np.diff(speech) > pause))
-    return [
-        (max(0, int(group[0]) - lead), min(len(probabilities), int(group[-1]) + 1 + lead))
-        for group in groups
-        if len(group) >= least
-    ]
+    groups: Sequence[npt.NDArray[np.int64]] = np.split(
+        speech, 1 + np.flatnonzero(np.diff(speech) > round(pause_s / _BLOCK_S))
+    )
+    least = max(1, round(min_speech_s / _BLOCK_S))
+    return [(int(group[0]), int(group[-1]) + 1) for group in groups if len(group) >= least]
 
 
 def _shortened(probabilities: npt.NDArray[np.float64], start: int, end: int, n_max: int) -> list[tuple[int, int]]:

@@ -7,7 +7,9 @@ fatal.
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import html
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +18,9 @@ from pathlib import Path
 from silero_like.errors import ManifestError
 
 SUBTITLE_SUFFIXES = (".srt", ".vtt")
+
+MAX_BACK_S = 5.0
+"""Cues are taken in the order of their numbers if none begins so much earlier than one before it."""
 
 _TIME = r"(?:(\d+):)?(\d{1,3}):(\d{1,2})[,.](\d{1,3})"
 _TIMES = re.compile(rf"^\s*{_TIME}\s*-+>\s*{_TIME}")
@@ -39,8 +44,18 @@ class Cue:
 
 
 @dataclass(frozen=True)
+class _Shown:
+    """A cue as it stands in the file."""
+
+    start: float
+    end: float
+    lines: list[str]
+    number: int | None
+
+
+@dataclass(frozen=True)
 class Subtitles:
-    """The cues of a file, by their start."""
+    """The cues of a file, in the order in which they are said."""
 
     cues: tuple[Cue, ...]
     n_silent: int
@@ -79,7 +94,8 @@ def parse_subtitles(text: str, name: str = "subtitles") -> Subtitles:
     >>> parse_subtitles("1\\n00:00:01,000 --> 00:00:02,500\\n>> BOB: <i>Hello</i> [door]").cues
     (Cue(start=1.0, end=2.5, text='Hello'),)
     """
-    cues, problems, n_silent = [], [], 0
+    cues: list[_Shown] = []
+    problems, n_silent = [], 0
     for number, lines in _blocks(text):
         if lines[0].split(" ")[0].split("\t")[0] in _BLOCKS and "-->" not in lines[0]:
             continue
@@ -90,13 +106,13 @@ def parse_subtitles(text: str, name: str = "subtitles") -> Subtitles:
             found = lines[at or 0][:60]
             problems.append(f"{name}:{number}: expected 00:00:01,000 --> 00:00:02,000, the end later, got {found!r}")
             continue
-        cues.append((start, end, lines[at + 1 :]))
-    cues.sort(key=lambda cue: cue[:2])
+        name = lines[at - 1].strip() if at else ""
+        cues.append(_Shown(start, end, lines[at + 1 :], int(name) if name.isdecimal() else None))
     spoken: list[Cue] = []
-    for start, end, said in _without_repeats(cues):
-        words = spoken_text(said)
+    for cue in _without_repeats(_in_order(cues)):
+        words = spoken_text(cue.lines)
         if words:
-            spoken.append(Cue(start, end, words))
+            spoken.append(Cue(cue.start, cue.end, words))
         n_silent += not words
     return Subtitles(tuple(spoken), n_silent, tuple(problems))
 
@@ -138,16 +154,26 @@ def _seconds(parts: Sequence[str | None]) -> float:
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + int(seconds or 0) + float(f"0.{fraction}")
 
 
-def _without_repeats(
-    cues: Sequence[tuple[float, float, list[str]]],
-) -> Iterator[tuple[float, float, list[str]]]:
+def _in_order(cues: list[_Shown]) -> list[_Shown]:
+    """Return cues as they are said: by their numbers, which careless times do not change, if the times allow it."""
+    by_time = sorted(cues, key=lambda cue: (cue.start, cue.end))
+    if any(cue.number is None for cue in cues):
+        return by_time
+    numbered = sorted(cues, key=lambda cue: cue.number or 0)
+    latest = itertools.accumulate((cue.start for cue in numbered), max)
+    is_near = all(late - cue.start <= MAX_BACK_S for late, cue in zip(latest, numbered, strict=True))
+    return numbered if is_near else by_time
+
+
+def _without_repeats(cues: Sequence[_Shown]) -> Iterator[_Shown]:
     """Take out of each cue the lines that the cue before it shows too: captions that roll up."""
     shown: list[str] = []
     shown_until = 0.0
-    for start, end, lines in cues:
-        plain = [line.strip() for line in lines]
-        is_rolling = start <= shown_until + 0.1
-        fresh = [line for line, same in zip(lines, plain, strict=True) if not (is_rolling and same and same in shown)]
-        shown, shown_until = plain, end
-        if fresh or not lines:
-            yield start, end, fresh
+    for cue in cues:
+        plain = [line.strip() for line in cue.lines]
+        is_rolling = cue.start <= shown_until + 0.1
+        repeated = [is_rolling and bool(line) and line in shown for line in plain]
+        fresh = [line for line, is_old in zip(cue.lines, repeated, strict=True) if not is_old]
+        shown, shown_until = plain, cue.end
+        if fresh or not cue.lines:
+            yield dataclasses.replace(cue, lines=fresh)

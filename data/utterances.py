@@ -17,6 +17,8 @@ from data.subtitles import Cue
 
 MAX_STRAY_S = 4.0
 """A cue may be so much further from where it was heard than the cues around it are."""
+CUE_EVIDENCE = 8.0
+"""Nats that a cue's time, from which it must not stray, is worth as evidence that it is said where it was heard."""
 N_AROUND = 10
 """Cues on each side that it is compared with."""
 
@@ -78,7 +80,11 @@ def make_utterances(segmenter: Segmenter, request: Request) -> Found:
         AudioError: the recording cannot be read.
     """
     sentences, duration_s = segmenter.find(
-        request.like.audio_path, request.texts, min_score=request.min_score, channel=request.channel
+        request.like.audio_path,
+        request.texts,
+        min_score=request.min_score,
+        known=CUE_EVIDENCE if request.cues else 0.0,
+        channel=request.channel,
     )
     if request.cues:
         sentences = without_strays(sentences, request.cues)

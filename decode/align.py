@@ -43,6 +43,10 @@ class Alignment:
         starts, ends = self.start_frames[:n_tokens], self.end_frames[:n_tokens]
         return Alignment(self.token_ids[:n_tokens], starts, ends, self.log_probs[:n_tokens])
 
+    def edges(self, frame_s: float) -> tuple[float, float]:
+        """Return where the first token begins and the last one ends, in seconds."""
+        return float(self.start_frames[0]) * frame_s, float(self.end_frames[-1]) * frame_s
+
 
 def joined(alignments: Sequence[Alignment]) -> Alignment:
     """Return the tokens of several alignments, one behind the other."""

@@ -27,13 +27,13 @@ NO_PATH = np.float32(-1e30)
 class Costs:
     """Natural log-scores that a path pays."""
 
-    other_speech: float = 1.0
+    other_speech: float = 1.5
     """For a frame between sentences whose best label is not blank, or less where blank is nearly as good."""
     left_out: float = 7.0
     """For each token of a sentence that is left out."""
     left_out_more: float = 4.0
     """For the sentence itself: very short ones are often not heard amid others, and are worth a second hearing."""
-    pause: float = 0.5
+    pause: float = 0.3
     """For a blank frame inside a sentence, so that its ends do not drift into other speech."""
     misheard: float = 10.0
     """At most, for a label in a frame: what bounds the harm of a wrong word."""

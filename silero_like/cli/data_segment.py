@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.long_recordings import long_recording_options, process
+from silero_like.cli.long_recordings import Choices, long_recording_options, process
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
 from silero_like.errors import ManifestError
 
@@ -23,27 +23,16 @@ if TYPE_CHECKING:
 @click.option("--sentences", is_flag=True, help="Cut the lines of the text where sentences end.")
 @long_recording_options(0.0, 30.0)
 @click.pass_context
-def segment(
-    context: click.Context,
-    inputs: tuple[Path, ...],
-    out: Path,
-    sentences: bool,
-    model: str | None,
-    min_score: float | None,
-    min_duration: float,
-    max_duration: float,
-    channel: int | None,
-    all_path: Path | None,
-    jobs: int,
-) -> None:
+def segment(context: click.Context, inputs: tuple[Path, ...], out: Path, sentences: bool, choices: Choices) -> None:
     """Cut long recordings into utterances by their texts.
 
     TEXT holds an utterance a line, in the order in which they are said; or give a MANIFEST whose rows are recordings
     with their whole transcripts. Music, noise, speech without text and text that nobody says are passed over.
 
     OUT.jsonl gets a row for each utterance, with its text as it is written and, as quality, a score: 0 where the model
-    hears just what is written, below -7 for text that is not said. Low scores are left out, and counted in the summary
-    that is printed. Recordings of a manifest that are done are not done again after an interruption.
+    hears just what is written, below -7 for text that is not said. Low scores are left out, and so is what suits the
+    sound little better than other text would, or lies elsewhere when it is heard alone; the summary that is printed
+    counts them. Recordings of a manifest that are done are not done again after an interruption.
 
     \b
     Examples:
@@ -53,7 +42,6 @@ def segment(
     """
     from data.manifest import Utterance, read_manifest
     from data.passages import passages_of, read_passages
-    from data.utterances import Request
 
     batch = Batch(context)
     if len(inputs) == 2:
@@ -67,17 +55,10 @@ def segment(
     else:
         raise click.UsageError("expected RECORDING TEXT OUT.jsonl, or MANIFEST.jsonl OUT.jsonl")
     requests = [
-        Request(
-            like=dataclasses.replace(like, offset_s=0.0, annotation="aligned"),
-            texts=tuple(passages),
-            min_score=min_score,
-            shortest_s=min_duration,
-            longest_s=max_duration,
-            channel=channel,
-        )
+        choices.request(dataclasses.replace(like, offset_s=0.0, annotation="aligned"), passages)
         for like, passages in texts
     ]
-    process(batch, requests, out, model, all_path, jobs)
+    process(batch, requests, out, choices)
 
 
 @click.command()
@@ -89,17 +70,7 @@ def segment(
 @long_recording_options(1.0, 15.0)
 @click.pass_context
 def subtitles(
-    context: click.Context,
-    inputs: tuple[Path, ...],
-    out: Path,
-    encoding: str | None,
-    model: str | None,
-    min_score: float | None,
-    min_duration: float,
-    max_duration: float,
-    channel: int | None,
-    all_path: Path | None,
-    jobs: int,
+    context: click.Context, inputs: tuple[Path, ...], out: Path, encoding: str | None, choices: Choices
 ) -> None:
     """Make utterances of audio or video with SRT or WebVTT subtitles.
 
@@ -118,16 +89,10 @@ def subtitles(
     requests = []
     for media, path in _pairs(batch, inputs):
         try:
-            request = _request(media, path, encoding)
+            requests.append(_request(media, path, encoding, choices))
         except ManifestError as error:
             batch.fail(str(error))
-            continue
-        requests.append(
-            dataclasses.replace(
-                request, min_score=min_score, shortest_s=min_duration, longest_s=max_duration, channel=channel
-            )
-        )
-    process(batch, requests, out, model, all_path, jobs)
+    process(batch, requests, out, choices)
 
 
 def _pairs(batch: Batch, inputs: tuple[Path, ...]) -> list[tuple[Path, Path]]:
@@ -152,13 +117,12 @@ def _pairs(batch: Batch, inputs: tuple[Path, ...]) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def _request(media: Path, path: Path, encoding: str | None) -> Request:
+def _request(media: Path, path: Path, encoding: str | None, choices: Choices) -> Request:
     from data.manifest import Utterance
     from data.subtitles import read_subtitles
-    from data.utterances import Request
 
     found = read_subtitles(path, encoding)
     for problem in found.problems:
         click.echo(problem, err=True)
     like = Utterance(audio_path=media.absolute(), duration_s=1.0, text="-", annotation="subtitles")
-    return Request(like=like, texts=tuple(cue.text for cue in found.cues), cues=found.cues)
+    return choices.request(like, [cue.text for cue in found.cues], found.cues)

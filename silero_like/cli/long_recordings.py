@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,19 +20,45 @@ from silero_like.cli.jobs import Jobs
 from silero_like.cli.paths import OUTPUT_FILE
 
 if TYPE_CHECKING:
+    from data.manifest import Utterance
     from data.segment import Segmenter
+    from data.subtitles import Cue
     from data.utterances import Found, Request
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 MODEL_OPTION = click.option(
     "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
 )
-JOBS_OPTION = click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 
 
-def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Command], Command]:
-    """Add --model, --min-score, --min-duration, --max-duration, --channel, --domain, --all and --jobs."""
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the options that both commands have say."""
+
+    model: str | None
+    min_score: float | None
+    min_duration: float
+    max_duration: float
+    channel: int | None
+    all_path: Path | None
+    jobs: int
+
+    def request(self, like: Utterance, texts: Sequence[str], cues: Sequence[Cue] = ()) -> Request:
+        """Return a request for utterances of the chosen scores and lengths."""
+        from data.utterances import Request
+
+        return Request(
+            like=like,
+            texts=tuple(texts),
+            cues=tuple(cues),
+            min_score=self.min_score,
+            shortest_s=self.min_duration,
+            longest_s=self.max_duration,
+            channel=self.channel,
+        )
+
+
+def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add --model, --min-score, --min-duration, --max-duration, --channel, --all and --jobs, handed on as `choices`."""
     made = (
         MODEL_OPTION,
         click.option("--min-score", type=float, help="Keep sentences from this score on, at most 0 [default: -5]."),
@@ -52,20 +80,23 @@ def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Com
         click.option(
             "--all", "all_path", type=OUTPUT_FILE, help="Also list every sentence: times, score, why dropped."
         ),
-        JOBS_OPTION,
+        click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."),
     )
 
-    def decorate(command: Command) -> Command:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def chosen(*args: Any, **options: Any) -> Any:
+            choices = Choices(**{field.name: options.pop(field.name) for field in dataclasses.fields(Choices)})
+            return command(*args, choices=choices, **options)
+
         for option in reversed(made):
-            command = option(command)
-        return command
+            chosen = option(chosen)
+        return chosen
 
     return decorate
 
 
-def process(
-    batch: Batch, requests: Sequence[Request], out: Path, model: str | None, all_path: Path | None, jobs: int
-) -> None:
+def process(batch: Batch, requests: Sequence[Request], out: Path, choices: Choices) -> None:
     """Cut recordings into utterances, write their manifest, print a summary and end the command.
 
     What is done is kept beside OUT until all is, so that an interrupted command goes on where it was.
@@ -75,21 +106,21 @@ def process(
     from silero_like.bundle import BUNDLED_PATH, load_bundle
     from silero_like.recognizer import load
 
-    bundle = load_bundle(model or BUNDLED_PATH, verify=False)
+    bundle = load_bundle(choices.model or BUNDLED_PATH, verify=False)
     journal = _Journal(out.with_name(f".{out.name}.partial"), (bundle.path / "checksums.json").read_bytes())
     done = journal.read()
     todo = [request for request in requests if journal.key(request) not in done]
     if len(todo) < len(requests):
         click.echo(f"{len(requests) - len(todo)} of {len(requests)} recordings were done before", err=True)
     if todo:
-        segmenter = Segmenter(load(model, decoder="greedy"))
-        for request, found in batch.sift(_work(segmenter, todo, jobs), todo, _name):
+        segmenter = Segmenter(load(choices.model, decoder="greedy"))
+        for request, found in batch.sift(_work(segmenter, todo, choices.jobs), todo, _name):
             journal.add(request, found)
             done[journal.key(request)] = found
     good = [(request, done[journal.key(request)]) for request in requests if journal.key(request) in done]
     write_manifest(out, (row for _, found in good for row in found.kept))
-    if all_path:
-        _write_all(all_path, good)
+    if choices.all_path:
+        _write_all(choices.all_path, good)
     click.echo(json.dumps(_summary([found for _, found in good], batch.n_failed), ensure_ascii=False))
     if not batch.n_failed:
         journal.remove()

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from data.anchors import Anchor, corridor_of, find_anchors
+from data.judge import cut
 from data.lengths import Piece, fit_lengths
 from data.manifest import Utterance
 from data.passages import passages_of, read_passages
-from data.segment import Sentence, cut
+from data.segment import Sentence
 from data.subtitles import Cue
 from data.text import normalize_en, normalize_zh
 from data.utterances import Found, without_strays

@@ -43,6 +43,16 @@ def test_srt_with_any_line_ends_a_mark_and_overlapping_cues_out_of_order(line_en
     assert read_subtitles(path).cues == (Cue(1.0, 3.0, "第一句。 我们"), Cue(2.5, 4.0, "вторая строка"))
 
 
+def test_numbers_say_the_order_where_times_are_careless_and_not_where_parts_were_joined() -> None:
+    def order(*cues: tuple[int, int]) -> list[str]:
+        lines = [f"{number}\n00:00:{start:02},000 --> 00:00:{start + 1:02},000\nc{number}\n" for number, start in cues]
+        return [cue.text for cue in parse_subtitles("\n".join(lines)).cues]
+
+    assert order((1, 5), (2, 3), (3, 6)) == ["c1", "c2", "c3"]
+    assert order((3, 6), (1, 5), (2, 3)) == ["c1", "c2", "c3"]
+    assert order((1, 30), (2, 35), (3, 3)) == ["c3", "c1", "c2"]
+
+
 def test_broken_cues_are_told_and_the_rest_is_read() -> None:
     text = "1\n00:00:01,000 -> 00:00:02\nx\n\n2\n00:00:05,000 --> 00:00:04,000\ny\n\n3\nno times\n\n"
     text += "4\n00:00:06,000 --> 00:00:07,000\nfirst\n5\n00:00:08,000 --> 00:00:09,000\nsecond\n"
