@@ -200,12 +200,12 @@ def test_the_code_in_the_page_runs(capsys: pytest.CaptureFixture[str], monkeypat
 
 @pytest.mark.corpus
 def test_real_speech_is_recognised_as_well_as_offline(corpus_path: Path) -> None:
-    """Tolerance: a point of CER; the bundled model needed -1.1 to 0 points at 0.24 to 3 s of latency."""
+    """Tolerance: a point of CER; the bundled model needed -0.2 to 0.7 points on 18 to 36 utterances, 1.6 on 12."""
     recognizer, normalize, quiet = load(), get_normalizer("en"), np.random.default_rng(0)
     texts, parts = [], []
     for domain in ("accented_read", "audiobook", "spelling_digits"):
         rows = [json.loads(line) for line in (corpus_path / f"{domain}.dev.jsonl").read_text().splitlines()]
-        for row in rows[:: len(rows) // 4]:
+        for row in rows[:: len(rows) // 8]:
             texts.append(normalize(row["text"]))
             path, offset = corpus_path / row["audio_filepath"], row.get("offset", 0.0)
             parts += [load_audio(path, offset_s=offset, duration_s=row["duration"])]
