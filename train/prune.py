@@ -30,7 +30,7 @@ from silero_like.model.encoder import Recognizer
 from silero_like.model.summary import summarize
 from train.batches import Batch
 from train.checkpoint import Checkpoint, Progress, read_checkpoint, write_checkpoint
-from train.config import ArchitectureConfig, FinetuneConfig, Recipe
+from train.config import ArchitectureConfig, Recipe
 from train.dataset import digest
 from train.distill import prepare as prepare_targets
 from train.loop import Trainer
@@ -103,8 +103,10 @@ def prepare(start: str, size: Size, recipe: Recipe) -> Recipe:
     before teaches the smaller one, unless the recipe names soft targets.
 
     Raises:
-        ConfigError: see `Size.of`; or no such model.
+        ConfigError: see `Size.of`; another vocabulary is asked for; or no such model.
     """
+    if recipe.finetune.vocabulary != "keep":
+        raise ConfigError("finetune.vocabulary: a model is pruned with its own tokenizer: leave it out, finetune later")
     source = read_source(start)
     config = from_dict(source.model_config)
     smaller = size.of(config)
@@ -119,9 +121,7 @@ def prepare(start: str, size: Size, recipe: Recipe) -> Recipe:
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = most_important(importance(start, recipe), smaller)
         _write(path, cut(source.weights, config, kept), smaller, source, origin)
-    return dataclasses.replace(
-        recipe, finetune=FinetuneConfig(init=str(path), layer_lr_decay=recipe.finetune.layer_lr_decay)
-    )
+    return _starting_at(str(path), recipe)
 
 
 def importance(start: str, recipe: Recipe) -> Scores:
@@ -129,9 +129,8 @@ def importance(start: str, recipe: Recipe) -> Scores:
     totals: Scores = {}
     with tempfile.TemporaryDirectory() as folder:
         loop = dataclasses.replace(recipe.loop, tensorboard=False)
-        trainer = Trainer(
-            dataclasses.replace(recipe, output_dir=folder, loop=loop, finetune=FinetuneConfig(init=start))
-        )
+        recipe = _starting_at(start, recipe, freeze=[], drop_conv_blocks=0, drop_attention_blocks=0)
+        trainer = Trainer(dataclasses.replace(recipe, output_dir=folder, loop=loop))
         with closing(trainer.feed.batches(0)) as batches:
             for batch in _with_progress(itertools.islice(batches, N_BATCHES)):
                 trainer.backward(batch)
@@ -209,6 +208,10 @@ def _members(module: str, kind: str, n: int, config: ModelConfig) -> Members:
         return np.arange(n).reshape(n, 1)
     rows = np.arange((3 if module == "qkv" else 1) * config.attention_width)  # queries, keys, values
     return rows.reshape(-1, n, config.attention_width // n).transpose(1, 0, 2).reshape(n, -1)
+
+
+def _starting_at(start: str, recipe: Recipe, **changes: Any) -> Recipe:
+    return dataclasses.replace(recipe, finetune=dataclasses.replace(recipe.finetune, init=start, **changes))
 
 
 def _with_overrides(recipe: Recipe, **overrides: Any) -> Recipe:

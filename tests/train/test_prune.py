@@ -130,7 +130,8 @@ def prune(start: Path, recipe: Path, *options: str) -> tuple[int, str]:
 
 def test_prune_makes_a_smaller_model_and_trains_it_on(start_path: Path, recipe_path: Path, tmp_path: Path) -> None:
     options = ("--width", "16", "--heads", "1")
-    code, output = prune(start_path, recipe_path, *options)
+    frozen = "finetune.freeze=[stem.second_norm]"
+    code, output = prune(start_path, recipe_path, *options, "--set", frozen)
     assert code == 0, output
     assert "M parameters are left" in output
     pruned, result = (read_checkpoint(tmp_path / "run" / f"{name}.safetensors") for name in ("pruned", "last"))
@@ -142,8 +143,9 @@ def test_prune_makes_a_smaller_model_and_trains_it_on(start_path: Path, recipe_p
     )
     assert result.progress.step == 2 and not torch.equal(pruned.model["head.1.weight"], result.model["head.1.weight"])
     assert str(start_path) in result.provenance["teacher"] and "--width 16 --heads 1" in result.provenance["command"]
+    assert torch.equal(pruned.model["stem.second_norm.bias"], result.model["stem.second_norm.bias"])
     made = (tmp_path / "run" / "pruned.safetensors").stat().st_mtime_ns
-    code, output = prune(start_path, recipe_path, *options, "--set", "optimizer.total_steps=3")
+    code, output = prune(start_path, recipe_path, *options, "--set", "optimizer.total_steps=3", "--set", frozen)
     assert code == 0, output
     assert (tmp_path / "run" / "pruned.safetensors").stat().st_mtime_ns == made
     assert read_checkpoint(tmp_path / "run" / "last.safetensors").progress.step == 3
@@ -154,3 +156,5 @@ def test_prune_says_what_it_needs(start_path: Path, recipe_path: Path) -> None:
     assert code == 2 and "give --width, --expansion or --heads" in output
     code, output = prune(start_path, recipe_path, "--heads", "7")
     assert code == 1 and "n_heads: expected 1 to 2" in output
+    code, output = prune(start_path, recipe_path, "--heads", "1", "--set", "finetune.vocabulary=replace")
+    assert code == 1 and "with its own tokenizer" in output
