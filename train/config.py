@@ -127,6 +127,10 @@ class FinetuneConfig:
     """Convolution blocks taken away from the end of their stack."""
     drop_attention_blocks: int = 0
     """Transformer blocks taken away from the end of their stack."""
+    add_conv_blocks: int = 0
+    """Convolution blocks put on the end of their stack; they change nothing until they learn."""
+    add_attention_blocks: int = 0
+    """Transformer blocks put on the end of their stack; they change nothing until they learn."""
 
     def __post_init__(self) -> None:
         _require(0 <= self.replay < 1, f"finetune.replay must lie in [0, 1), got {self.replay}")
@@ -134,8 +138,11 @@ class FinetuneConfig:
             self.vocabulary in ("keep", "replace"), f"finetune.vocabulary: keep or replace, got {self.vocabulary!r}"
         )
         _require(0 < self.layer_lr_decay <= 1, f"finetune.layer_lr_decay must lie in (0, 1], got {self.layer_lr_decay}")
-        for key in ("drop_conv_blocks", "drop_attention_blocks"):
-            _require(getattr(self, key) >= 0, f"finetune.{key} must not be negative, got {getattr(self, key)}")
+        for kind in ("conv_blocks", "attention_blocks"):
+            dropped, added = (getattr(self, f"{verb}_{kind}") for verb in ("drop", "add"))
+            _require(dropped >= 0, f"finetune.drop_{kind} must not be negative, got {dropped}")
+            _require(added >= 0, f"finetune.add_{kind} must not be negative, got {added}")
+            _require(not (dropped and added), f"finetune: drop_{kind} or add_{kind}, not both")
 
 
 @dataclass(frozen=True, kw_only=True)

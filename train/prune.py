@@ -34,7 +34,7 @@ from train.config import ArchitectureConfig, Recipe
 from train.dataset import digest
 from train.distill import prepare as prepare_targets
 from train.loop import Trainer
-from train.start import Source, read_source
+from train.start import BEGINNING, Source, read_source
 
 N_BATCHES = 40
 """Batches that importance is measured on."""
@@ -129,7 +129,7 @@ def importance(start: str, recipe: Recipe) -> Scores:
     totals: Scores = {}
     with tempfile.TemporaryDirectory() as folder:
         loop = dataclasses.replace(recipe.loop, tensorboard=False)
-        recipe = _starting_at(start, recipe, freeze=[], drop_conv_blocks=0, drop_attention_blocks=0)
+        recipe = _starting_at(start, recipe, freeze=[], **dict.fromkeys(BEGINNING[2:], 0))
         trainer = Trainer(dataclasses.replace(recipe, output_dir=folder, loop=loop))
         with closing(trainer.feed.batches(0)) as batches:
             for batch in _with_progress(itertools.islice(batches, N_BATCHES)):

@@ -27,7 +27,9 @@ from train.dataset import Dataset, digest, feature_samples, load_dataset
 from train.distributed import SAME, Group
 
 HEADS = ("head.1.", "inner_head.1.")
-BEGINNING = ("init", "vocabulary", "drop_conv_blocks", "drop_attention_blocks")  # of `finetune`: done once
+BEGINNING = (  # of `finetune`: done once
+    *("init", "vocabulary", "drop_conv_blocks", "drop_attention_blocks", "add_conv_blocks", "add_attention_blocks"),
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def from_dict_fields() -> tuple[str, ...]:
 
 
 def make_model(recipe: Recipe, tokenizer: Tokenizer, source: Source | None) -> Recognizer:
-    """Build the recipe's model, or the source's with its weights and without dropped layers; seeds torch.
+    """Build the recipe's model, or the source's with its weights, without dropped and with added layers; seeds torch.
 
     Raises:
         ConfigError: the source is of another language, or the recipe asks for another architecture.
@@ -124,6 +126,9 @@ def make_model(recipe: Recipe, tokenizer: Tokenizer, source: Source | None) -> R
     if tokenizer.n_labels != source.model_config["n_labels"] or recipe.finetune.vocabulary == "replace":
         kept = {name: value for name, value in kept.items() if not name.startswith(HEADS)}
     model.load_state_dict(kept, strict=False)
+    for stack in ("conv_blocks", "attention_blocks"):
+        for block in getattr(model, stack)[source.model_config[f"n_{stack}"] :]:
+            block.silence()
     return model
 
 
@@ -136,7 +141,7 @@ def resume_model(recipe: Recipe, tokenizer: Tokenizer, checkpoint: Checkpoint) -
     begun, output_dir = checkpoint.recipe["finetune"], recipe.output_dir
     for key in BEGINNING:
         now = getattr(recipe.finetune, key)
-        if begun[key] != now:
+        if begun.get(key, 0) != now:
             raise ConfigError(
                 f"{output_dir}: its run began with finetune.{key} {begun[key]!r}, now it is {now!r}: "
                 "use a new output_dir, or the recipe that began this run"
@@ -233,7 +238,7 @@ def _check_normalizer(recipe: Recipe, source: Source) -> None:
 
 
 def _source_config(recipe: Recipe, source: Source, n_labels: int) -> ModelConfig:
-    """Return the source's architecture with the recipe's changes: dropout, dropped layers, labels."""
+    """Return the source's architecture with the recipe's changes: dropout, dropped and added layers, labels."""
     other = sorted(set(recipe.model.overrides) - {"dropout"})
     if recipe.model.preset != ArchitectureConfig().preset:
         other.append("preset")
@@ -243,11 +248,11 @@ def _source_config(recipe: Recipe, source: Source, n_labels: int) -> ModelConfig
             "(only model.overrides.dropout may be set)"
         )
     config, finetune = dict(source.model_config), recipe.finetune
-    for key, dropped in (
-        ("n_conv_blocks", finetune.drop_conv_blocks),
-        ("n_attention_blocks", finetune.drop_attention_blocks),
+    for key, dropped, added in (
+        ("n_conv_blocks", finetune.drop_conv_blocks, finetune.add_conv_blocks),
+        ("n_attention_blocks", finetune.drop_attention_blocks, finetune.add_attention_blocks),
     ):
         if dropped > config[key]:
             raise ConfigError(f"finetune: cannot drop {dropped} of {config[key]} {key.removeprefix('n_')}")
-        config[key] -= dropped
+        config[key] += added - dropped
     return from_dict({**config, **recipe.model.overrides, "n_labels": n_labels})

@@ -151,6 +151,10 @@ class ConvBlock(nn.Module):
         active, idle = x[..., : -self.n_idle], x[..., -self.n_idle :]
         return torch.cat([active + self._transform(active, mask), idle], dim=-1)
 
+    def silence(self) -> None:
+        """Make the block pass everything on unchanged, until it learns."""
+        _zero(self.project)
+
     def _transform(self, x: Tensor, mask: Tensor) -> Tensor:
         y = self.conv(self.norm(x) * mask.to(x.dtype))
         y = self.project(torch.relu(self.expand(y)))
@@ -190,6 +194,11 @@ class AttentionBlock(nn.Module):
         y = self.project(torch.relu(self.expand(self.feed_norm(x))))
         return x + self.dropout(y)  # type: ignore[no-any-return]
 
+    def silence(self) -> None:
+        """Make the block pass everything on unchanged, until it learns."""
+        _zero(self.output)
+        _zero(self.project)
+
     def _attend(self, x: Tensor, mask: Tensor) -> Tensor:
         batch, n_frames, _ = x.shape
         n_blocks = (n_frames + self.frames - 1) // self.frames
@@ -214,6 +223,11 @@ class AttentionBlock(nn.Module):
         """Cut `(B, T, C)` into blocks and heads: `(B, blocks, H, W, D)`."""
         rows = self._block_rows(x, n_blocks)
         return rows.reshape(x.shape[0], n_blocks, self.frames, self.n_heads, -1).transpose(2, 3)
+
+
+def _zero(linear: nn.Linear) -> None:
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
 
 
 def _with_neighbours(blocks: Tensor) -> Tensor:
