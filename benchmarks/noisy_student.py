@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -40,15 +41,15 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("options", nargs="*", help="of silero-like data noisy-student, behind --")
-    arguments = parser.parse_args()
+    own = list(itertools.takewhile(lambda word: word != "--", sys.argv[1:]))
+    arguments, options = parser.parse_args(own), sys.argv[len(own) + 2 :]
     labelled, unlabelled = divide(arguments.folder)
-    found: dict[str, Any] = {"machine": describe_machine(), "options": arguments.options, "seeds": {}}
+    found: dict[str, Any] = {"machine": describe_machine(), "options": options, "seeds": {}}
     for seed in arguments.seeds:
         out = arguments.folder / f"seed-{seed}"
-        options = ["--out", str(out), "--rounds", str(arguments.rounds), "--set", f"seed={seed}"]
-        options += ["--set", f"data.train={json.dumps([str(labelled)])}", *FILTERS, *arguments.options]
-        command = [*CLI, "data", "noisy-student", str(arguments.recipe), str(unlabelled), *options]
+        command = [*CLI, "data", "noisy-student", str(arguments.recipe), str(unlabelled)]
+        command += ["--out", str(out), "--rounds", str(arguments.rounds), "--set", f"seed={seed}"]
+        command += ["--set", f"data.train={json.dumps([str(labelled)])}", *FILTERS, *options]
         if code := subprocess.run(command, check=False).returncode:
             sys.exit(code)
         found["seeds"][str(seed)] = json.loads((out / "rounds.json").read_text())["rounds"]
