@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from silero_like.bundle import BUNDLE_FORMAT, BundleConfig, load_bundle, write_checksums
+from silero_like.bundle import BUNDLE_FORMAT, WEIGHTS_NAME, BundleConfig, load_bundle, write_checksums
 from silero_like.errors import BundleError
 from silero_like.model.config import SAMPLE_RATE, from_dict
 from silero_like.model.encoder import Recognizer
@@ -28,6 +27,7 @@ from silero_like.model.summary import summarize
 from silero_like.reference import make_reference
 from silero_like.runtime import Runtime
 from silero_like.tokenizer import Tokenizer
+from silero_like.weights import Stored, write_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -51,9 +51,9 @@ def export_bundle(
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
     model_card: str,
-    half_weights: bool = False,
+    stored: Stored | None = None,
 ) -> Path:
-    """Write a bundle: graph, tokenizer, config, model card, half-precision weights, checksums.
+    """Write a bundle: graph, tokenizer, config, model card, weights for fine-tuning, checksums.
 
     The folder is made beside its final place and renamed, so that a failed export leaves nothing half-done.
 
@@ -61,8 +61,8 @@ def export_bundle(
         output_dir: folder to make; an existing bundle there is replaced, any other non-empty folder is an error.
         weights: state of `Recognizer`, averaged weights.
         model_config: fields of `ModelConfig`.
-        half_weights: store the graph's weights as float16 and compute in float32: half the size on disk, the same
-            speed; log-probs change by about 1e-3.
+        stored: how to store weights for fine-tuning, if at all. The graph then holds float16, too, and computes in
+            float32: half the size on disk, the same speed; log-probs change by about 1e-3.
 
     Raises:
         BundleError: the folder is in use, or ONNX Runtime disagrees with torch.
@@ -70,12 +70,12 @@ def export_bundle(
     target = Path(output_dir)
     with _making(target) as folder:
         model = Recognizer(from_dict(dict(model_config))).eval()
-        rounded = {key: _round(value) if half_weights else value for key, value in weights.items()}
+        rounded = {key: _round(value) if stored else value for key, value in weights.items()}
         model.load_state_dict(rounded)
-        export_onnx(model, folder / "model.onnx", half_weights=half_weights)
+        export_onnx(model, folder / "model.onnx", half_weights=stored is not None)
         (folder / "tokenizer.model").write_bytes(tokenizer_model)
-        if half_weights:
-            save_file({key: value.half() for key, value in rounded.items()}, folder / "weights.safetensors")
+        if stored:
+            write_weights(folder / WEIGHTS_NAME, rounded, stored)
         config = BundleConfig(
             format=BUNDLE_FORMAT,
             name=name,

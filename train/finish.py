@@ -38,7 +38,7 @@ def write_bundle(output_dir: Path) -> str:
 
     best = output_dir / "best.safetensors"
     checkpoint = read_checkpoint(best if best.exists() else output_dir / "last.safetensors")
-    path = export_bundle(output_dir / "bundle", **bundle_arguments(checkpoint), half_weights=True)
+    path = export_bundle(output_dir / "bundle", **bundle_arguments(checkpoint), stored="float16")
     step = checkpoint.progress.step
     note = "" if step else ": no evaluation was better than the model that the run began from"
     init = checkpoint.recipe["finetune"]["init"]

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 import silero_like
@@ -21,6 +20,7 @@ from silero_like.errors import ConfigError
 from silero_like.model.config import ModelConfig, from_dict, preset
 from silero_like.model.encoder import Recognizer
 from silero_like.tokenizer import Tokenizer
+from silero_like.weights import read_weights
 from train.checkpoint import Checkpoint, read_checkpoint
 from train.config import ArchitectureConfig, FinetuneConfig, OptimizerConfig, Recipe
 from train.dataset import Dataset, digest, feature_samples, load_dataset
@@ -100,7 +100,7 @@ def read_source(init: str) -> Source:
     bundle = load_bundle(init)
     if bundle.weights_path is None:
         raise ConfigError(f"{init}: a bundle without weights.safetensors: start from the run's best.safetensors")
-    weights = {name: value.float() for name, value in load_file(bundle.weights_path).items()}
+    weights = read_weights(bundle.weights_path)
     known = {name: bundle.config.model[name] for name in from_dict_fields() if name in bundle.config.model}
     return Source(weights, known, bundle.tokenizer_path.read_bytes(), bundle.config.normalizer)
 

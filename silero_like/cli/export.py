@@ -14,6 +14,7 @@ from silero_like.cli.paths import INPUT_FILE, INPUT_PATH, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
     from silero_like.cli.export_parity import Parity
+    from silero_like.weights import Stored
     from train.checkpoint import Checkpoint
 
 N_CALIBRATION = 12  # utterances of each manifest
@@ -23,7 +24,8 @@ N_CALIBRATION = 12  # utterances of each manifest
 class Choices:
     """How a checkpoint becomes a bundle."""
 
-    half_weights: bool
+    weights: Stored | None
+    """How to store weights for fine-tuning."""
     quantize: str | None
     """"int8" or None."""
     calibrate: tuple[Path, ...]
@@ -38,7 +40,11 @@ class Choices:
 @click.command()
 @click.argument("checkpoint", type=INPUT_PATH)
 @click.argument("out_dir", type=OUTPUT_FOLDER)
-@click.option("--half-weights", is_flag=True, help="Store weights as float16, for fine-tuning, too.")
+@click.option(
+    "--weights",
+    type=click.Choice(["float16", "int8"]),
+    help="Store weights for fine-tuning, too, and the graph's as float16; int8 matrices take half the room.",
+)
 @click.option("--quantize", type=click.Choice(["int8"]), help="Make the linear layers int8: smaller and faster.")
 @click.option(
     "--calibrate",
@@ -69,7 +75,7 @@ def export(
     context: click.Context,
     checkpoint: Path,
     out_dir: Path,
-    half_weights: bool,
+    weights: Stored | None,
     quantize: str | None,
     calibrate: tuple[Path, ...],
     dev: tuple[Path, ...],
@@ -95,7 +101,7 @@ def export(
     from silero_like.errors import MissingExtraError
 
     choices = Choices(
-        half_weights=half_weights, quantize=quantize, calibrate=calibrate, dev=dev, tolerance=tolerance, force=force
+        weights=weights, quantize=quantize, calibrate=calibrate, dev=dev, tolerance=tolerance, force=force
     )
     tolerance_given = context.get_parameter_source("tolerance") is not click.core.ParameterSource.DEFAULT
     _refuse_nonsense(checkpoint, out_dir, choices, layout, tolerance_given=tolerance_given)
@@ -123,10 +129,10 @@ def _refuse_nonsense(checkpoint: Path, out_dir: Path, choices: Choices, layout: 
         raise click.UsageError(
             "--calibrate, --tolerance and --force are for --quantize int8: add it, or leave them out"
         )
-    if checkpoint.is_dir() and (layout == "bundle" or choices.quantize or choices.half_weights or choices.dev):
+    if checkpoint.is_dir() and (layout == "bundle" or choices.quantize or choices.weights or choices.dev):
         raise click.UsageError(
             f"{checkpoint} is a folder: name a checkpoint, best.safetensors; or, for a bundle in another layout, "
-            "add --layout sherpa-onnx and leave out --quantize, --half-weights and --dev"
+            "add --layout sherpa-onnx and leave out --quantize, --weights and --dev"
         )
     if checkpoint.resolve() == out_dir.resolve():
         raise click.UsageError(f"{out_dir} is what is to be read: name another folder to write")
@@ -139,7 +145,7 @@ def _bundle(checkpoint: Path, work: Path, choices: Choices) -> Path:
     from train.checkpoint import read_checkpoint
 
     state = read_checkpoint(checkpoint)
-    folder = export_bundle(work / "float", **bundle_arguments(state), half_weights=choices.half_weights)
+    folder = export_bundle(work / "float", **bundle_arguments(state), stored=choices.weights)
     parity = _compare(state, folder, choices.dev or _manifests(state, "dev"))
     if choices.quantize:
         speech = choices.calibrate or _manifests(state, "train")

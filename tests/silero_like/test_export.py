@@ -24,7 +24,7 @@ def run_export(checkpoint: Path, out: Path, *options: str) -> None:
     assert result.exit_code == 0, result.output
 
 
-@pytest.mark.parametrize("options", [(), ("--half-weights",)])
+@pytest.mark.parametrize("options", [(), ("--weights", "int8")])
 def test_a_checkpoint_becomes_a_bundle_that_loads_and_agrees_with_torch(
     small_checkpoint: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
@@ -41,7 +41,7 @@ def test_a_checkpoint_becomes_a_bundle_that_loads_and_agrees_with_torch(
 
 def test_half_weights_are_half_the_size(small_checkpoint: Path, tmp_path: Path) -> None:
     run_export(small_checkpoint, tmp_path / "full")
-    run_export(small_checkpoint, tmp_path / "half", "--half-weights")
+    run_export(small_checkpoint, tmp_path / "half", "--weights", "float16")
     sizes = {name: weight_bytes(tmp_path / name / "model.onnx") for name in ("full", "half")}
     assert sizes["half"] < 0.6 * sizes["full"]
     waveform = 0.1 * np.random.default_rng(0).standard_normal(30000).astype(np.float32)

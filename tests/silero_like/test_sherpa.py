@@ -166,7 +166,7 @@ def test_features_behind_an_utterance_do_not_matter(bundle_path: Path, tmp_path:
 def test_a_checkpoint_in_a_folder_a_bundle_to_quantize_and_a_foreign_graph_are_refused(
     stand_in: StandIn, tmp_path: Path
 ) -> None:
-    for options in (("--quantize", "int8"), ("--half-weights",)):
+    for options in (("--quantize", "int8"), ("--weights", "float16")):
         result = export(stand_in.path, tmp_path / "out", *options)
         assert result.exit_code == 2 and "is a folder: name a checkpoint" in " ".join(result.output.split())
     result = CliRunner().invoke(main, ["export", str(stand_in.path), str(tmp_path / "out")])

@@ -112,6 +112,16 @@ def test_dropped_layers_stay_dropped_when_the_run_resumes(finetune_path: Path) -
     assert (checkpoint.model_config["n_conv_blocks"], checkpoint.model_config["n_attention_blocks"]) == (1, 0)
 
 
+def test_added_layers_learn_on_when_the_run_resumes(finetune_path: Path) -> None:
+    overrides = ["finetune.add_conv_blocks=1", "finetune.add_attention_blocks=1"]
+    begun = run(finetune_path, *overrides, "optimizer.total_steps=4")
+    checkpoint = run(finetune_path, *overrides)
+    assert checkpoint.progress.step == 8
+    assert (checkpoint.model_config["n_conv_blocks"], checkpoint.model_config["n_attention_blocks"]) == (3, 2)
+    added = "conv_blocks.2.project.weight"
+    assert 0 < begun.model[added].norm() and not torch.equal(begun.model[added], checkpoint.model[added])
+
+
 def test_each_layer_learns_at_its_own_rate(finetune_path: Path) -> None:
     trainer = Trainer(load(finetune_path, "finetune.layer_lr_decay=0.5"))
     trainer._step(next(trainer.feed.batches(0)), 0.0)

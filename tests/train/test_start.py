@@ -85,7 +85,7 @@ def test_the_weights_of_a_float_bundle_are_those_of_its_graph(
         training={},
         metrics={},
         model_card="",
-        half_weights=True,
+        stored="float16",
     )
     model = make_model(finetuning(recipe_path, bundle), tokenizer, read_source(str(bundle)))
     waveform = (0.1 * np.random.default_rng(0).standard_normal(40000)).astype(np.float32)
@@ -160,6 +160,27 @@ def test_dropped_layers_leave_the_others(recipe_path: Path, source: Source, toke
     weights = model.state_dict()
     assert not any(name.startswith(("conv_blocks.2.", "attention_blocks.")) for name in weights)
     assert all(torch.equal(value, source.weights[name]) for name, value in weights.items())
+
+
+def test_added_layers_change_nothing_until_they_learn(
+    recipe_path: Path, source: Source, tokenizer: Tokenizer
+) -> None:
+    waveform = (0.1 * np.random.default_rng(0).standard_normal(40000)).astype(np.float32)
+    before = make_model(finetuning(recipe_path, "start"), tokenizer, source)
+    recipe = finetuning(recipe_path, "start", "finetune.add_conv_blocks=2", "finetune.add_attention_blocks=1")
+    model = make_model(recipe, tokenizer, source)
+    assert (model.config.n_conv_blocks, model.config.n_attention_blocks) == (5, 3)
+    np.testing.assert_array_equal(log_probs(model, waveform), log_probs(before, waveform))
+    for parameters in (model.conv_blocks[3:], model.attention_blocks[2:]):  # every added layer has a way to learn
+        output = model.train()(torch.from_numpy(waveform)[None], torch.tensor([len(waveform)]))
+        model.zero_grad()
+        output.log_probs[..., 0].sum().backward()
+        assert all(block.project.weight.grad.abs().sum() > 0 for block in parameters)
+
+
+def test_layers_are_dropped_or_added(recipe_path: Path) -> None:
+    with pytest.raises(ConfigError, match="drop_conv_blocks or add_conv_blocks, not both"):
+        finetuning(recipe_path, "start", "finetune.drop_conv_blocks=1", "finetune.add_conv_blocks=1")
 
 
 @pytest.mark.parametrize("drop", ["drop_conv_blocks=4", "drop_attention_blocks=3"])
