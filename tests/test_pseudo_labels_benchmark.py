@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,22 @@ def test_rounds_by_hand() -> None:
         for number, cer in enumerate([0.4, 0.3])
     }
     assert noisy_student.format_table({"7": rounds}).splitlines()[3] == "| 7 | 1 | 3.00 | 30.0 | 30.0 | 0.750 |"
+
+
+def test_what_stands_behind_the_dashes_is_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setenv("SILERO_LIKE_CORPUS", str(tmp_path / "empty"))
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(sys, "argv", ["noisy_student", str(tmp_path), "--seeds", "7", "--", "--set", "a.b=1"])
+    with pytest.raises(SystemExit, match="3"):
+        noisy_student.main()
+    assert commands[0][-2:] == ["--set", "a.b=1"]
+    assert "seed=7" in commands[0]
 
 
 @pytest.mark.parametrize("name", ["pseudo_labels", "clean_labels"])
