@@ -78,6 +78,7 @@ def test_what_stands_behind_the_dashes_is_handed_on(tmp_path: Path, monkeypatch:
         return subprocess.CompletedProcess(command, 3)
 
     monkeypatch.setenv("SILERO_LIKE_CORPUS", str(tmp_path / "empty"))
+    monkeypatch.setattr(noisy_student, "describe_machine", dict)
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(sys, "argv", ["noisy_student", str(tmp_path), "--seeds", "7", "--", "--set", "a.b=1"])
     with pytest.raises(SystemExit, match="3"):
