@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import soundfile
@@ -16,6 +20,7 @@ from data.importer import ImportOptions, import_rows
 from data.manifest import Utterance, read_manifest
 from data.readers import READERS
 from data.sources import Source
+from silero_like.cli import main
 from train.config import Recipe, load_recipe
 from train.dry_run import dry_run
 
@@ -176,3 +181,32 @@ def test_every_option_that_the_page_names_exists() -> None:
     options = re.findall(rf"(?<![-/\w])({sections})\.([a-z_]+)\b", text)
     assert len(options) > 30
     assert [option for option in options if not hasattr(getattr(recipe, option[0]), option[1])] == []
+
+
+def test_every_command_of_the_english_script_is_one(tmp_path: Path) -> None:
+    log, corpus = tmp_path / "log", tmp_path / "corpus with spaces"
+    corpus.mkdir()
+    for name in ("python", "silero-like"):
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\nprintf "%s\\0" {name} "$@" >> "{log}"; echo >> "{log}"\n')
+        path.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    command = ["sh", "recipes/en.sh", str(corpus), str(tmp_path / "out")]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    teacher, train, finetune, export, tune = (line.split("\0")[:-1] for line in log.read_text().splitlines())
+    assert teacher[1:4] == ["-m", "train.moonshine", "recipes/en-tiny.yaml"]
+    for words in (train, finetune):
+        overrides = [value for key, value in itertools.pairwise(words) if key == "--set"]
+        recipe = load_recipe(ROOT / "recipes" / "en-tiny.yaml", overrides)
+        assert recipe.data.train[-1] == str(tmp_path / "out" / "teacher" / "pseudo.jsonl")
+        assert recipe.distill.targets == str(tmp_path / "out" / "teacher" / "targets.safetensors")
+    assert finetune[2] == f"{recipe.output_dir.removesuffix('grown')}tiny/best.safetensors"
+    for words in (train, finetune, export, tune):  # the parser of each command knows its options
+        with main.make_context("silero-like", words[1:]) as context:
+            group, words = (main, words[1:]) if words[1] != "lm" else (main.get_command(context, "lm"), words[2:])
+            assert isinstance(group, click.Group)
+            known = group.get_command(context, words[0])
+            assert known
+            known.make_parser(context).parse_args(words[1:])
+    assert tune[3:8] == [f"{corpus}/{name}" for name in load_recipe(ROOT / "recipes" / "en-tiny.yaml").data.dev]

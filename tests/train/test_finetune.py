@@ -119,7 +119,7 @@ def test_added_layers_learn_on_when_the_run_resumes(finetune_path: Path) -> None
     assert checkpoint.progress.step == 8
     assert (checkpoint.model_config["n_conv_blocks"], checkpoint.model_config["n_attention_blocks"]) == (3, 2)
     added = "conv_blocks.2.project.weight"
-    assert 0 < begun.model[added].norm() and not torch.equal(begun.model[added], checkpoint.model[added])
+    assert begun.model[added].norm() > 0 and not torch.equal(begun.model[added], checkpoint.model[added])
 
 
 def test_each_layer_learns_at_its_own_rate(finetune_path: Path) -> None:

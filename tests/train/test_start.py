@@ -162,9 +162,7 @@ def test_dropped_layers_leave_the_others(recipe_path: Path, source: Source, toke
     assert all(torch.equal(value, source.weights[name]) for name, value in weights.items())
 
 
-def test_added_layers_change_nothing_until_they_learn(
-    recipe_path: Path, source: Source, tokenizer: Tokenizer
-) -> None:
+def test_added_layers_change_nothing_until_they_learn(recipe_path: Path, source: Source, tokenizer: Tokenizer) -> None:
     waveform = (0.1 * np.random.default_rng(0).standard_normal(40000)).astype(np.float32)
     before = make_model(finetuning(recipe_path, "start"), tokenizer, source)
     recipe = finetuning(recipe_path, "start", "finetune.add_conv_blocks=2", "finetune.add_attention_blocks=1")
