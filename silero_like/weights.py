@@ -1,4 +1,4 @@
-"""`weights.safetensors` of a bundle: the network's parameters for fine-tuning, as float16 or, in half of that, int8 matrices."""
+"""`weights.safetensors` of a bundle: the parameters for fine-tuning, as float16 or, in half of that, int8 matrices."""
 
 from __future__ import annotations
 
