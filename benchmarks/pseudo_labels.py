@@ -32,7 +32,7 @@ from data.pseudo import Filters, Label, kept_cer, kept_hours, select
 from data.scores import TextDistance
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_pseudo_work import Teachers, make_teachers
-from silero_like.cli.engine import Engine
+from silero_like.cli.workers import Workers
 
 SHARES = [round(0.05 * number, 2) for number in range(20, 1, -1)]
 """Of the utterances that a filter alone keeps."""
@@ -78,7 +78,7 @@ def measure(teachers: Teachers, manifests: Sequence[Path], cache_path: Path) -> 
     """Label the manifests' speech, and return the curve of each filter."""
     utterances = [utterance for path in manifests for utterance in read_manifest(path).utterances]
     batch = Batch(click.Context(click.Command("pseudo_labels")))
-    labels = teachers.label(utterances, Cache(cache_path), batch, Engine())
+    labels = teachers.label(utterances, Cache(cache_path), batch, Workers())
     truth = {(utterance.audio_path, utterance.offset_s): utterance.text for utterance in utterances}
     references = [truth[label.utterance.audio_path, label.utterance.offset_s] for label in labels]
     distance = teachers.distance

@@ -12,9 +12,9 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_hear import hear_all, own_hearer
-from silero_like.cli.engine import Engine
 from silero_like.cli.evaluate_inputs import name_of
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
+from silero_like.cli.workers import Workers
 
 if TYPE_CHECKING:
     from data.clean import Judged, Measure, Verdict
@@ -91,7 +91,7 @@ def clean(
     rows = [utterance for manifest in read for utterance in manifest.utterances]
     usable = _in_language(rows, recognizer.config.lang)
     judged = judge_heard(
-        hear_all(hearer, usable, Cache(out_dir / "scores.jsonl"), batch, Engine(jobs=jobs)), recognizer.config.lang
+        hear_all(hearer, usable, Cache(out_dir / "scores.jsonl"), batch, Workers(jobs=jobs)), recognizer.config.lang
     )
     derived = derived_thresholds(judged, measure) if worst is None else share_thresholds(judged, measure, worst)
     verdict = judge(judged, measure, derived | _given(thresholds, derived))

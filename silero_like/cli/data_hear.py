@@ -1,4 +1,4 @@
-"""Run recognisers over utterances for `data clean` and `data pseudo-label`: on any engine, and never twice."""
+"""Run recognisers over utterances for `data clean` and `data pseudo-label`: here or on a cluster, and never twice."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import click
 
 from silero_like.cli.batch import Batch, Failure, failure
 from silero_like.cli.decoder_options import bundle_sha256, load_elsewhere, load_recognizer
-from silero_like.cli.engine import GROUP, Engine
 from silero_like.cli.evaluate_inputs import name_of
+from silero_like.cli.workers import GROUP, Workers
 
 if TYPE_CHECKING:
     from data.cache import Cache
@@ -81,7 +81,7 @@ def _open_listener(with_label: bool, sha256: str, *options: Any) -> Work[Utteran
 
 
 def hear_all(
-    hearer: Hearer, utterances: Sequence[Utterance], cache: Cache, batch: Batch, engine: Engine
+    hearer: Hearer, utterances: Sequence[Utterance], cache: Cache, batch: Batch, workers: Workers
 ) -> list[tuple[Utterance, Heard]]:
     """Hear every utterance, or find it in the cache; what cannot be heard is told, counted and left out.
 
@@ -101,7 +101,7 @@ def hear_all(
     new = sorted((u for u, key in keys.items() if cache.get(key) is None), key=lambda u: -u.duration_s)
     if len(new) < len(keys):
         click.echo(f"{hearer.name}: {len(keys) - len(new)} of {len(keys)} utterances heard before", err=True)
-    results = run_groups(hearer.hear, new, name_of, engine=engine, open_work=hearer.open)
+    results = run_groups(hearer.hear, new, name_of, workers=workers, open_work=hearer.open)
     for utterance, heard in batch.sift(results, new, name_of):
         cache.put(keys[utterance], heard.to_dict())
     found = ((utterance, cache.get(key)) for utterance, key in keys.items())
@@ -113,17 +113,17 @@ def run_groups(
     items: Sequence[Item],
     name: Callable[[Item], str],
     *,
-    engine: Engine,
+    workers: Workers,
     group_size: int = GROUP,
     open_work: Callable[[], Work[Item, Result]] | None = None,
 ) -> Iterator[tuple[Item, Result | Failure]]:
-    """Yield each item with what became of it, as `Engine.run`: in order, but from a cluster as they come.
+    """Yield each item with what became of it, as `Workers.run`: in order, but from a cluster as they come.
 
     A group is as many utterances as share a call of the model; a kill loses no more than these.
     """
     groups = [items[start : start + group_size] for start in range(0, len(items), group_size)]
     elsewhere = partial(_open_told, open_work, name) if open_work else None
-    yield from engine.run(groups, partial(_told, work, name), name, elsewhere)
+    yield from workers.run(groups, partial(_told, work, name), name, elsewhere)
 
 
 def _open_told(

@@ -23,9 +23,9 @@ from silero_like.cli.data_pseudo_work import (
     make_filters,
     make_teachers,
 )
-from silero_like.cli.engine import Engine
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 from silero_like.cli.train import OVERRIDES
+from silero_like.cli.workers import Workers
 
 if TYPE_CHECKING:
     from data.pseudo import Filters
@@ -106,7 +106,7 @@ def noisy_student(
         if number and not (folder / "bundle").exists():
             before = teacher if teacher and number == 1 else out_dir / f"round-{number - 1}" / "bundle"
             _label(
-                before, inputs, folder, out_dir, filters, filter_values["known"], lm, batch, Engine(jobs=jobs), recipe
+                before, inputs, folder, out_dir, filters, filter_values["known"], lm, batch, Workers(jobs=jobs), recipe
             )
         if str(number) not in done:
             student.train(number, teacher)
@@ -187,7 +187,7 @@ def _label(
     known: Sequence[Path],
     lm: str | None,
     batch: Batch,
-    engine: Engine,
+    workers: Workers,
     recipe: Recipe,
 ) -> None:
     """Label the speech of a round: pseudo.jsonl, and its report.
@@ -202,8 +202,10 @@ def _label(
     cache = Cache(out_dir / "scores.jsonl")
     teachers, lang = make_teachers((), [str(teacher)], (), (), None, None, lm or "none", None, lang=None)
     max_s = min(MAX_S, recipe.data.max_duration_s)
-    speech = read_speech(inputs, cache, batch, lang=lang, domain="default", max_s=max_s, engine=engine)
-    report = label_speech(speech, folder / "pseudo.jsonl", teachers, filters, cache, batch, known=known, engine=engine)
+    speech = read_speech(inputs, cache, batch, lang=lang, domain="default", max_s=max_s, workers=workers)
+    report = label_speech(
+        speech, folder / "pseudo.jsonl", teachers, filters, cache, batch, known=known, workers=workers
+    )
     click.echo(format_report(report), err=True)
     if not report["filters"]["all together"]["utterances"]:
         raise click.ClickException(f"{folder.name}: no label passes the filters: loosen them")

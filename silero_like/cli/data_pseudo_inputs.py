@@ -13,10 +13,10 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_hear import Hearer, Work, own_hearer, run_groups
-from silero_like.cli.engine import Engine
 from silero_like.cli.evaluate_inputs import name_of
 from silero_like.cli.evaluate_systems import PEERS, Command, System
 from silero_like.cli.inputs import find_recordings
+from silero_like.cli.workers import Workers
 from silero_like.errors import AudioError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ MANIFEST_SUFFIXES = (".jsonl", ".json")
 
 
 def read_speech(
-    inputs: Sequence[str], cache: Cache, batch: Batch, *, lang: str, domain: str, max_s: float, engine: Engine
+    inputs: Sequence[str], cache: Cache, batch: Batch, *, lang: str, domain: str, max_s: float, workers: Workers
 ) -> list[Utterance]:
     """Find the speech that inputs name, and cut what is longer than an utterance may be.
 
@@ -40,7 +40,7 @@ def read_speech(
         lang: of the model; rows of other languages are left out and counted.
         domain: of what names none.
         max_s: longest utterance in seconds.
-        engine: where it is cut.
+        workers: cut it.
     """
     from data.manifest import DEFAULT_DOMAIN, Utterance, read_manifest
 
@@ -60,7 +60,7 @@ def read_speech(
         Utterance(audio_path=Path(recording.source).absolute(), duration_s=0.0, text="") for recording in recordings
     ]
     rows = [dataclasses.replace(row, domain=domain) if row.domain == DEFAULT_DOMAIN else row for row in rows]
-    pieces = _cut_all([row for row in rows if not 0 < row.duration_s <= max_s], cache, batch, max_s, engine)
+    pieces = _cut_all([row for row in rows if not 0 < row.duration_s <= max_s], cache, batch, max_s, workers)
     found = [piece for row in rows for piece in pieces.get(row, [row] if 0 < row.duration_s <= max_s else [])]
     return [dataclasses.replace(row, lang=lang) for row in dict.fromkeys(found)]
 
@@ -134,7 +134,7 @@ def _hear(system: System, utterances: Sequence[Utterance]) -> list[Heard | Excep
 
 
 def _cut_all(
-    rows: Sequence[Utterance], cache: Cache, batch: Batch, max_s: float, engine: Engine
+    rows: Sequence[Utterance], cache: Cache, batch: Batch, max_s: float, workers: Workers
 ) -> dict[Utterance, list[Utterance]]:
     """Cut recordings at their pauses, those of unknown length only where they turn out to be too long."""
     from data.cache import audio_key, key_of
@@ -142,7 +142,7 @@ def _cut_all(
 
     keys = dict(batch.run(rows, lambda row: key_of("cut", CUT_VERSION, max_s, *audio_key(row)), name_of))
     new = [row for row, key in keys.items() if cache.get(key) is None]
-    results = run_groups(partial(_cut_group, max_s), new, name_of, engine=engine, group_size=1)
+    results = run_groups(partial(_cut_group, max_s), new, name_of, workers=workers, group_size=1)
     for row, stretches in batch.sift(results, new, name_of):
         cache.put(keys[row], {"stretches": [[one.start_s, one.duration_s] for one in stretches]})
     found = {row: cache.get(key) for row, key in keys.items()}

@@ -19,9 +19,9 @@ from silero_like.cli.data_pseudo_work import (
     make_teachers,
 )
 from silero_like.cli.decoder_options import decoder_options
-from silero_like.cli.engine import Engine, engine_options
 from silero_like.cli.evaluate_systems import PEERS
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
+from silero_like.cli.workers import Workers, worker_options
 
 
 @click.command("pseudo-label")
@@ -60,7 +60,7 @@ from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
     help="Cut longer recordings at their pauses (extra [vad]).",
 )
 @click.option("--json", "json_path", type=OUTPUT_FILE, help="Write the report here, as JSON.")
-@engine_options
+@worker_options
 @click.pass_context
 def pseudo_label(
     context: click.Context,
@@ -80,7 +80,7 @@ def pseudo_label(
     domain: str,
     max_s: float,
     json_path: Path | None,
-    engine: Engine,
+    workers: Workers,
     **filter_values: Any,
 ) -> None:
     """Let recognisers label speech, and keep what can be trusted.
@@ -111,9 +111,9 @@ def pseudo_label(
         files, models, command_lines, peers, decoder, beam_width, lm, hotwords_path, lang=lang
     )
     cache = Cache(out.with_suffix(".scores.jsonl"))
-    speech = read_speech(inputs, cache, batch, lang=lang, domain=domain, max_s=max_s, engine=engine)
+    speech = read_speech(inputs, cache, batch, lang=lang, domain=domain, max_s=max_s, workers=workers)
     report = label_speech(
-        speech, out, teachers, filters, cache, batch, probe=probe, known=filter_values["known"], engine=engine
+        speech, out, teachers, filters, cache, batch, probe=probe, known=filter_values["known"], workers=workers
     )
     if json_path:
         from silero_like.writers import write_atomically

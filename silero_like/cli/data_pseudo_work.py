@@ -13,8 +13,8 @@ import click
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_hear import Hearer, hear_all
 from silero_like.cli.data_pseudo_inputs import heard_in_file, open_teachers
-from silero_like.cli.engine import Engine
 from silero_like.cli.paths import INPUT_FILE
+from silero_like.cli.workers import Workers
 
 if TYPE_CHECKING:
     from data.cache import Cache
@@ -71,12 +71,12 @@ class Teachers:
         """What reports call them."""
         return [*map(str, self.files), *(hearer.name for hearer in self.hearers)]
 
-    def label(self, utterances: Sequence[Utterance], cache: Cache, batch: Batch, engine: Engine) -> list[Label]:
+    def label(self, utterances: Sequence[Utterance], cache: Cache, batch: Batch, workers: Workers) -> list[Label]:
         """Label every utterance that all of them have heard, in order."""
         from data.pseudo import make_label
 
         heard = [dict(zip(utterances, heard_in_file(path, utterances, batch), strict=True)) for path in self.files]
-        heard += [dict(hear_all(hearer, utterances, cache, batch, engine)) for hearer in self.hearers]
+        heard += [dict(hear_all(hearer, utterances, cache, batch, workers)) for hearer in self.hearers]
         labels = []
         for utterance in utterances:
             texts = [one for one in (each.get(utterance) for each in heard) if one is not None]
@@ -154,7 +154,7 @@ def label_speech(
     *,
     probe: Sequence[Path] = (),
     known: Sequence[Path] = (),
-    engine: Engine,
+    workers: Workers,
 ) -> dict[str, Any]:
     """Label speech, write what passes the filters, and return the report."""
     from data.manifest import read_manifest, write_manifest
@@ -165,7 +165,7 @@ def label_speech(
     truth = {_unlabelled(row): row.text for path in probe for row in read_manifest(path).utterances}
     every = {
         _unlabelled(label.utterance): label
-        for label in teachers.label(list(dict.fromkeys([*map(_unlabelled, speech), *truth])), cache, batch, engine)
+        for label in teachers.label(list(dict.fromkeys([*map(_unlabelled, speech), *truth])), cache, batch, workers)
     }
     labels = [every[row] for row in map(_unlabelled, speech) if row in every]
     _check_filters(labels, filters)

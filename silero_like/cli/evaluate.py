@@ -9,7 +9,6 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.decoder_options import decoder_options
-from silero_like.cli.engine import Engine, engine_options
 from silero_like.cli.evaluate_inputs import (
     check_domains,
     check_lang,
@@ -33,6 +32,7 @@ from silero_like.cli.evaluate_study import (
 from silero_like.cli.evaluate_systems import PEERS
 from silero_like.cli.model_option import MODEL
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
+from silero_like.cli.workers import Workers, worker_options
 
 if TYPE_CHECKING:
     from data.manifest import Utterance
@@ -91,7 +91,7 @@ if TYPE_CHECKING:
     type=OUTPUT_FILE,
     help="Keep what is recognised here (JSON lines): another run, after a kill perhaps, goes on from it.",
 )
-@engine_options
+@worker_options
 @click.pass_context
 def evaluate(
     context: click.Context,
@@ -117,7 +117,7 @@ def evaluate(
     html_path: Path | None,
     embed_audio: bool,
     cache_path: Path | None,
-    engine: Engine,
+    workers: Workers,
 ) -> None:
     """Measure error rates, domain by domain.
 
@@ -140,7 +140,7 @@ def evaluate(
     other = source if source and not source.is_own else None
     sources = {"--model": source, "--hypotheses": hypotheses_path, "--command": command_line, "--peer": peer}
     search = {"--decoder": decoder, "--beam-width": beam_width, "--lm": lm, "--hotwords": hotwords_path}
-    work = {"--cache": cache_path, "--jobs": engine.jobs, "--engine": engine.is_ray or None}
+    work = {"--cache": cache_path, "--jobs": workers.jobs, "--engine": workers.is_ray or None}
     check_sources(sources, search, work, is_own=not other)
     outputs = {"--utterances": utterances_path, "--json": json_path, "--html": html_path, "--cache": cache_path}
     check_outputs(outputs, embed_audio)
@@ -161,7 +161,7 @@ def evaluate(
     speed = None
     if opened:
         cache = Cache(cache_path) if cache_path else None
-        pairs, speed = recognise(opened, utterances, batch, engine, cache)
+        pairs, speed = recognise(opened, utterances, batch, workers, cache)
     elif hypotheses_path:
         pairs = read_texts(utterances, hypotheses_path, batch)
     if not pairs:

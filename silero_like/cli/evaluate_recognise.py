@@ -1,4 +1,4 @@
-"""Recognise the utterances of `silero-like evaluate`: on any engine, and, with a cache, none twice."""
+"""Recognise the utterances of `silero-like evaluate`: here or on a cluster, and, with a cache, none twice."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from silero_like.cli.batch import Batch, describe
 from silero_like.cli.data_hear import Work, own_key, run_groups
 from silero_like.cli.decoder_options import bundle_sha256, load_elsewhere, load_recognizer
-from silero_like.cli.engine import GROUP, Engine
 from silero_like.cli.evaluate_inputs import name_of
 from silero_like.cli.evaluate_systems import PEERS, Command, EngineSystem, Recognised, System, core_seconds
+from silero_like.cli.workers import GROUP, Workers
 from silero_like.errors import AudioError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _open_own(sha256: str, own: tuple[Any, ...]) -> System:
 
 
 def recognise(
-    opened: Opened, utterances: Sequence[Utterance], batch: Batch, engine: Engine, cache: Cache | None
+    opened: Opened, utterances: Sequence[Utterance], batch: Batch, workers: Workers, cache: Cache | None
 ) -> tuple[list[tuple[Utterance, Scored]], float]:
     """Transcribe every utterance whose audio can be read; also return seconds of audio a core-second.
 
@@ -106,8 +106,8 @@ def recognise(
         partial(_measure_group, opened.system),
         new,
         name_of,
-        engine=engine,
-        group_size=GROUP if engine.is_ray else 1,
+        workers=workers,
+        group_size=GROUP if workers.is_ray else 1,
         open_work=partial(_open_work, opened.open),
     )
     for utterance, measured in batch.sift(results, new, name_of):

@@ -24,7 +24,6 @@ GROUP = 16
 _OPTIONS = (
     click.option(
         "--engine",
-        "engine_name",
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
@@ -41,7 +40,7 @@ _OPTIONS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine:
+class Workers:
     """Does groups of items: one after the other, in processes, or on a cluster."""
 
     jobs: int | None = None
@@ -92,14 +91,14 @@ class Engine:
                 yield from zip(group, work(group), strict=True)
 
 
-def engine_options(command: Command) -> Command:
-    """Add --engine, --address and --jobs: the argument engine. To stand next above `click.pass_context`."""
+def worker_options(command: Command) -> Command:
+    """Add --engine, --address and --jobs: the argument workers. To stand next above `click.pass_context`."""
 
     @functools.wraps(command)
-    def wrapped(*args: Any, engine_name: str, address: str | None, jobs: int | None, **values: Any) -> Any:
-        if address and engine_name != "ray":
+    def wrapped(*args: Any, engine: str, address: str | None, jobs: int | None, **values: Any) -> Any:
+        if address and engine != "ray":
             raise click.UsageError("--address is for a Ray cluster: give --engine ray, too")
-        return command(*args, engine=Engine(jobs=jobs, is_ray=engine_name == "ray", address=address), **values)
+        return command(*args, workers=Workers(jobs=jobs, is_ray=engine == "ray", address=address), **values)
 
     decorated: Any = wrapped
     for option in reversed(_OPTIONS):
