@@ -33,6 +33,7 @@ from data.manifest import Utterance, read_manifest
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_clean import judge_heard
 from silero_like.cli.data_hear import hear_all, own_hearer
+from silero_like.cli.decoder_options import Search
 from silero_like.cli.workers import Workers
 
 SWAPPED, WORST = 0.05, 0.08
@@ -51,7 +52,7 @@ def main() -> None:
     arguments = parser.parse_args()
     path = arguments.out / "clean_labels.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    hearer, recognizer = own_hearer(arguments.model, "greedy", None, None, None, with_label=True)
+    hearer, recognizer = own_hearer(arguments.model, Search(decoder="greedy"), with_label=True)
     cache, batch = Cache(arguments.cache), Batch(click.Context(click.Command("clean_labels")))
     workers = Workers(jobs=arguments.jobs)
     for name in arguments.sets:

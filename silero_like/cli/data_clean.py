@@ -12,7 +12,9 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_hear import hear_all, own_hearer
+from silero_like.cli.decoder_options import Search
 from silero_like.cli.evaluate_inputs import name_of
+from silero_like.cli.model_option import bundle_option
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 from silero_like.cli.workers import Workers
 
@@ -26,9 +28,7 @@ QUARANTINE = "quarantine"
 @click.command()
 @click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=INPUT_FILE)
 @click.option("--out", "out_dir", required=True, type=OUTPUT_FOLDER, help="Folder of the results.")
-@click.option(
-    "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
-)
+@bundle_option
 @click.option(
     "--by",
     "measure",
@@ -87,7 +87,7 @@ def clean(
     read = [read_manifest(path, check_audio=False) for path in manifests]
     for problem in (problem for manifest in read for problem in manifest.problems):
         batch.fail(problem)
-    hearer, recognizer = own_hearer(model, "greedy", None, None, None, with_label=True)
+    hearer, recognizer = own_hearer(model, Search(decoder="greedy"), with_label=True)
     rows = [utterance for manifest in read for utterance in manifest.utterances]
     usable = _in_language(rows, recognizer.config.lang)
     judged = judge_heard(

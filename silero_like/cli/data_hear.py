@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from silero_like.cli.batch import Batch, Failure, failure
-from silero_like.cli.decoder_options import bundle_sha256, load_elsewhere, load_recognizer
+from silero_like.cli.decoder_options import Search, bundle_sha256, load_elsewhere, load_recognizer
 from silero_like.cli.evaluate_inputs import name_of
 from silero_like.cli.workers import GROUP, Workers
 
@@ -38,46 +38,32 @@ class Hearer:
     uses_label: bool = False
 
 
-def own_hearer(
-    model: str | None,
-    decoder: str | None,
-    beam_width: int | None,
-    lm: str | None,
-    hotwords_path: Path | None,
-    *,
-    with_label: bool = False,
-) -> tuple[Hearer, Recognizer]:
-    """Open a model of ours with the options of its decoder."""
+def own_hearer(model: str | None, search: Search, *, with_label: bool = False) -> tuple[Hearer, Recognizer]:
+    """Open a model of ours with its decoder."""
     from data.scores import Listener
 
-    recognizer = load_recognizer(model, decoder, beam_width, lm, hotwords_path)
-    key = own_key(recognizer, model, beam_width, lm, hotwords_path, with_label)
-    elsewhere = partial(_open_listener, with_label, bundle_sha256(model), model, decoder, beam_width, lm, hotwords_path)
+    recognizer = load_recognizer(model, search)
+    key = own_key(recognizer, model, search, with_label)
+    elsewhere = partial(_open_listener, with_label, bundle_sha256(model), model, search)
     hear = Listener(recognizer, with_label=with_label)
     return Hearer(recognizer.config.name, key, hear, elsewhere, with_label), recognizer
 
 
-def own_key(
-    recognizer: Recognizer,
-    model: str | Path | None,
-    beam_width: int | None,
-    lm: str | None,
-    hotwords_path: Path | None,
-    *others: object,
-) -> str:
+def own_key(recognizer: Recognizer, model: str | Path | None, search: Search, *others: object) -> str:
     """Return what tells a model of ours with its decoder, and whatever else counts, from any other."""
     from data.scores import model_key
     from silero_like.bundle import BUNDLED_PATH
 
-    hotwords = hotwords_path.read_bytes().hex() if hotwords_path else ""
-    own_lm = Path(lm) if lm and lm != "none" else None
-    return model_key(Path(model or BUNDLED_PATH), own_lm, (recognizer.decoder.name, beam_width, lm, hotwords, *others))
+    hotwords = search.hotwords_path.read_bytes().hex() if search.hotwords_path else ""
+    own_lm = Path(search.lm) if search.lm and search.lm != "none" else None
+    settings = (recognizer.decoder.name, search.beam_width, search.lm, hotwords, *others)
+    return model_key(Path(model or BUNDLED_PATH), own_lm, settings)
 
 
-def _open_listener(with_label: bool, sha256: str, *options: Any) -> Work[Utterance, Heard]:
+def _open_listener(with_label: bool, sha256: str, model: str | None, search: Search) -> Work[Utterance, Heard]:
     from data.scores import Listener
 
-    return Listener(load_elsewhere(sha256, *options), with_label=with_label)
+    return Listener(load_elsewhere(sha256, model, search), with_label=with_label)
 
 
 def hear_all(

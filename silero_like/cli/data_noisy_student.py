@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import signal
@@ -17,12 +18,13 @@ from silero_like.cli.batch import Batch
 from silero_like.cli.data_pseudo_inputs import read_speech
 from silero_like.cli.data_pseudo_work import (
     MAX_S,
+    FilterChoices,
     filter_options,
     format_report,
     label_speech,
-    make_filters,
     make_teachers,
 )
+from silero_like.cli.decoder_options import Search
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 from silero_like.cli.train import OVERRIDES
 from silero_like.cli.workers import Workers
@@ -52,7 +54,6 @@ if TYPE_CHECKING:
 @click.pass_context
 def noisy_student(
     context: click.Context,
-    /,
     recipe_path: Path,
     inputs: tuple[str, ...],
     out_dir: Path,
@@ -60,10 +61,10 @@ def noisy_student(
     teacher: Path | None,
     from_teacher: bool,
     lm: str | None,
+    choices: FilterChoices,
     overrides: tuple[str, ...],
     processes: int,
     jobs: int,
-    **filter_values: Any,
 ) -> None:
     """Train, label speech with the model, train on both, and again.
 
@@ -81,7 +82,7 @@ def noisy_student(
     from silero_like.errors import ConfigError
     from train.config import load_recipe
 
-    filters = make_filters(**filter_values)
+    filters = choices.filters()
     try:
         recipe = load_recipe(recipe_path, overrides)
     except ConfigError as error:
@@ -96,7 +97,7 @@ def noisy_student(
         "teacher": teacher and str(teacher),
         "from_teacher": from_teacher,
         "lm": lm,
-        **json.loads(json.dumps(filter_values, default=str)),
+        **json.loads(json.dumps(dataclasses.asdict(choices), default=str)),
     }
     done = _read_rounds(rounds_path, settings)
     student = _Student(recipe, recipe_path, overrides, out_dir, processes, from_teacher)
@@ -105,9 +106,7 @@ def noisy_student(
         folder = out_dir / f"round-{number}"
         if number and not (folder / "bundle").exists():
             before = teacher if teacher and number == 1 else out_dir / f"round-{number - 1}" / "bundle"
-            _label(
-                before, inputs, folder, out_dir, filters, filter_values["known"], lm, batch, Workers(jobs=jobs), recipe
-            )
+            _label(before, inputs, folder, out_dir, filters, choices.known, lm, batch, Workers(jobs=jobs), recipe)
         if str(number) not in done:
             student.train(number, teacher)
             done[str(number)] = _result(folder)
@@ -200,7 +199,7 @@ def _label(
 
     click.echo(f"{folder.name}: labelling with {teacher}", err=True)
     cache = Cache(out_dir / "scores.jsonl")
-    teachers, lang = make_teachers((), [str(teacher)], (), (), None, None, lm or "none", None, lang=None)
+    teachers, lang = make_teachers((), [str(teacher)], (), (), Search(lm=lm or "none"), lang=None)
     max_s = min(MAX_S, recipe.data.max_duration_s)
     speech = read_speech(inputs, cache, batch, lang=lang, domain="default", max_s=max_s, workers=workers)
     report = label_speech(

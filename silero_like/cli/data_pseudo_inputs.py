@@ -13,6 +13,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_hear import Hearer, Work, own_hearer, run_groups
+from silero_like.cli.decoder_options import Search
 from silero_like.cli.evaluate_inputs import name_of
 from silero_like.cli.evaluate_systems import PEERS, Command, System
 from silero_like.cli.inputs import find_recordings
@@ -70,10 +71,7 @@ def open_teachers(
     models: Sequence[str],
     command_lines: Sequence[str],
     peers: Sequence[str],
-    decoder: str | None,
-    beam_width: int | None,
-    lm: str | None,
-    hotwords_path: Path | None,
+    search: Search,
     need_model: bool,
 ) -> tuple[list[Hearer], str | None]:
     """Open commands, peers and models, in this order; also return the models' language, None without a model.
@@ -86,7 +84,7 @@ def open_teachers(
     langs = set()
     wanted: list[str | None] = [*models] or ([None] if need_model else [])
     for model in wanted:
-        hearer, recognizer = own_hearer(model, decoder, beam_width, lm, hotwords_path)
+        hearer, recognizer = own_hearer(model, search)
         hearers.append(hearer)
         langs.add(recognizer.config.lang)
     if len(langs) > 1:

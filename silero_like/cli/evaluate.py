@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.decoder_options import decoder_options
+from silero_like.cli.decoder_options import Search, decoder_options
 from silero_like.cli.evaluate_inputs import (
     check_domains,
     check_lang,
@@ -97,10 +97,7 @@ def evaluate(
     context: click.Context,
     manifests: tuple[Path, ...],
     source: ModelSource | None,
-    decoder: str | None,
-    beam_width: int | None,
-    lm: str | None,
-    hotwords_path: Path | None,
+    search: Search,
     hypotheses_path: Path | None,
     command_line: str | None,
     peer: str | None,
@@ -139,17 +136,15 @@ def evaluate(
     """
     other = source if source and not source.is_own else None
     sources = {"--model": source, "--hypotheses": hypotheses_path, "--command": command_line, "--peer": peer}
-    search = {"--decoder": decoder, "--beam-width": beam_width, "--lm": lm, "--hotwords": hotwords_path}
     work = {"--cache": cache_path, "--jobs": workers.jobs, "--engine": workers.is_ray or None}
-    check_sources(sources, search, work, is_own=not other)
+    check_sources(sources, search.given, work, is_own=not other)
     outputs = {"--utterances": utterances_path, "--json": json_path, "--html": html_path, "--cache": cache_path}
     check_outputs(outputs, embed_audio)
     from data.cache import Cache
 
     batch = Batch(context)
     model = source.path if source else None
-    own = (model, decoder, beam_width, lm, hotwords_path)
-    opened = None if hypotheses_path else open_system(command_line, peer, other, own)
+    opened = None if hypotheses_path else open_system(command_line, peer, other, model, search)
     config = opened.config if opened else None
     utterances, lang, hashes = read_utterances(manifests, check_lang(lang, config), batch)
     n_rows = len(utterances) + batch.n_failed

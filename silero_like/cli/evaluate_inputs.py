@@ -64,16 +64,15 @@ def text_rule(lang: str, alike: bool) -> TextRule:
 
 
 def check_sources(
-    sources: Mapping[str, object], search: Mapping[str, object], work: Mapping[str, object], *, is_own: bool
+    sources: Mapping[str, object], search: Sequence[str], work: Mapping[str, object], *, is_own: bool
 ) -> None:
     """Refuse two systems to measure, options of the search for a system that is not ours, and options of the work where
     there is none; None is not given."""
     given = [option for option, value in sources.items() if value is not None]
     if len(given) > 1:
         raise click.UsageError(f"give one of {', '.join(sources)}, not {' and '.join(given)}")
-    unused = [option for option, value in search.items() if value is not None]
-    if unused and (given not in ([], ["--model"]) or not is_own):
-        raise click.UsageError(f"{unused[0]} is for models of this project: leave it out with {given[0]}")
+    if search and (given not in ([], ["--model"]) or not is_own):
+        raise click.UsageError(f"{search[0]} is for models of this project: leave it out with {given[0]}")
     idle = [option for option, value in work.items() if value is not None]
     if idle and given == ["--hypotheses"]:
         raise click.UsageError(f"{idle[0]}: nothing is recognised with --hypotheses: leave it out")

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from silero_like.cli.batch import Batch, describe
 from silero_like.cli.data_hear import Work, own_key, run_groups
-from silero_like.cli.decoder_options import bundle_sha256, load_elsewhere, load_recognizer
+from silero_like.cli.decoder_options import Search, bundle_sha256, load_elsewhere, load_recognizer
 from silero_like.cli.evaluate_inputs import name_of
 from silero_like.cli.evaluate_systems import PEERS, Command, EngineSystem, Recognised, System, core_seconds
 from silero_like.cli.workers import GROUP, Workers
@@ -59,21 +60,22 @@ class Measured:
     """How the system failed; the text is empty then."""
 
 
-def open_system(command_line: str | None, peer: str | None, other: ModelSource | None, own: tuple[Any, ...]) -> Opened:
-    """Open a command, a peer, another engine, or else a model of ours: `own`, the arguments of `load_recognizer`."""
+def open_system(
+    command_line: str | None, peer: str | None, other: ModelSource | None, model: Path | None, search: Search
+) -> Opened:
+    """Open a command, a peer, another engine, or else a model of ours."""
     if command_line or peer or other:
         opener: Callable[[], System] = partial(Command, command_line or "")
         if not command_line:
             opener = partial(_open_other, other) if other else PEERS[str(peer)]
         system = opener()
         return Opened(system=system, key=f"{system.name} {other}", open=opener)
-    recognizer = load_recognizer(*own)
-    model, _, *search = own
+    recognizer = load_recognizer(model, search)
     tokenizer = recognizer.tokenizer
     return Opened(
         system=EngineSystem(recognizer, recognizer.decoder.name),
-        key=own_key(recognizer, model, *search),
-        open=partial(_open_own, bundle_sha256(model), own),
+        key=own_key(recognizer, model, search),
+        open=partial(_open_own, bundle_sha256(model), model, search),
         config=recognizer.config,
         tokens=lambda text: [tokenizer.pieces[token_id] for token_id in tokenizer.encode(text)],
     )
@@ -85,8 +87,8 @@ def _open_other(source: ModelSource) -> System:
     return EngineSystem(open_engine(source))
 
 
-def _open_own(sha256: str, own: tuple[Any, ...]) -> System:
-    recognizer = load_elsewhere(sha256, *own)
+def _open_own(sha256: str, model: Path | None, search: Search) -> System:
+    recognizer = load_elsewhere(sha256, model, search)
     return EngineSystem(recognizer, recognizer.decoder.name)
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.decoder_options import bundle_sha256, decoder_options, load_elsewhere, load_recognizer
+from silero_like.cli.decoder_options import Search, bundle_sha256, decoder_options, load_elsewhere, load_recognizer
 from silero_like.cli.inputs import Recording, find_recordings, output_paths
+from silero_like.cli.model_option import bundle_option
 from silero_like.cli.paths import INPUT_FOLDER, OUTPUT_FILE, OUTPUT_FOLDER
 from silero_like.cli.transcribe_work import Finished, Settings, Work
 from silero_like.cli.workers import Workers, worker_options
@@ -23,9 +24,7 @@ JOINED_FORMATS = ("txt", "json", "jsonl", "ctm")
 
 @click.command()
 @click.argument("inputs", metavar="[INPUT...]", nargs=-1)
-@click.option(
-    "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
-)
+@bundle_option
 @decoder_options
 @click.option(
     "--format", "format_", type=click.Choice(FORMATS), default="txt", show_default=True, help="Output format."
@@ -65,10 +64,7 @@ def transcribe(
     context: click.Context,
     inputs: tuple[str, ...],
     model: str | None,
-    decoder: str | None,
-    beam_width: int | None,
-    lm: str | None,
-    hotwords_path: Path | None,
+    search: Search,
     format_: str,
     output_dir: Path | None,
     resume: bool,
@@ -123,11 +119,10 @@ def transcribe(
     for problem in problems:
         batch.fail(problem.message, problem.source)
     if watch or recordings:
-        options = (model, decoder, beam_width, lm, hotwords_path)
-        elsewhere = partial(load_elsewhere, bundle_sha256(model), *options) if workers.is_ray else None
-        work = Work(load_recognizer(*options), settings, paths, elsewhere=elsewhere)
+        elsewhere = partial(load_elsewhere, bundle_sha256(model), model, search) if workers.is_ray else None
+        work = Work(load_recognizer(model, search), settings, paths, elsewhere=elsewhere)
         if output_dir:
-            made_by = (*_model_state(model, lm, hotwords_path), decoder, beam_width, settings)
+            made_by = (*_model_state(model, search), search.decoder, search.beam_width, settings)
             work = _with_journal(context, work, output_dir, made_by, resume=resume or watch is not None)
         if watch and output_dir:
             n_files = _watch(watch, output_dir, work, workers, batch)
@@ -171,14 +166,14 @@ def _paths(recordings: Sequence[Recording], output_dir: Path | None, format_: st
     return dict(zip(recordings, output_paths(recordings, output_dir, suffix_of(format_)), strict=True))
 
 
-def _model_state(model: str | None, lm: str | None, hotwords_path: Path | None) -> list[str]:
+def _model_state(model: str | None, search: Search) -> list[str]:
     """Return what tells the model, the language model, the hotwords and this program from others."""
     from silero_like import __version__
     from silero_like.bundle import BUNDLED_PATH, CHECKSUMS_NAME
     from silero_like.cli.transcribe_journal import digest
 
     states = [__version__]
-    for path in (Path(model or BUNDLED_PATH) / CHECKSUMS_NAME, lm, hotwords_path):
+    for path in (Path(model or BUNDLED_PATH) / CHECKSUMS_NAME, search.lm, search.hotwords_path):
         if path in (None, "none"):
             states.append(str(path))
         else:
