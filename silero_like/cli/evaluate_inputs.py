@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,30 +61,6 @@ def text_rule(lang: str, alike: bool) -> TextRule:
     if suffix and rule.label != lang:
         raise SileroLikeError(f"no text rule {lang!r}: this release has {rule.label}")
     return rule
-
-
-def check_sources(
-    sources: Mapping[str, object], search: Sequence[str], work: Mapping[str, object], *, is_own: bool
-) -> None:
-    """Refuse two systems to measure, options of the search for a system that is not ours, and options of the work where
-    there is none; None is not given."""
-    given = [option for option, value in sources.items() if value is not None]
-    if len(given) > 1:
-        raise click.UsageError(f"give one of {', '.join(sources)}, not {' and '.join(given)}")
-    if search and (given not in ([], ["--model"]) or not is_own):
-        raise click.UsageError(f"{search[0]} is for models of this project: leave it out with {given[0]}")
-    idle = [option for option, value in work.items() if value is not None]
-    if idle and given == ["--hypotheses"]:
-        raise click.UsageError(f"{idle[0]}: nothing is recognised with --hypotheses: leave it out")
-
-
-def check_outputs(paths: Mapping[str, Path | None], embed_audio: bool) -> None:
-    """Refuse one file for two results, and recordings for a page that is not asked for."""
-    given = [path.absolute() for path in paths.values() if path]
-    if len(set(given)) < len(given):
-        raise click.UsageError(f"expected another file for each of {', '.join(paths)}, got one twice")
-    if embed_audio and not paths["--html"]:
-        raise click.UsageError("--embed-audio is for the page: give --html, too")
 
 
 def check_lang(lang: str | None, config: BundleConfig | None) -> str | None:

@@ -13,6 +13,7 @@ from silero_like.cli.batch import Batch, describe
 from silero_like.cli.data_hear import Work, own_key, run_groups
 from silero_like.cli.decoder_options import Search, bundle_sha256, load_elsewhere, load_recognizer
 from silero_like.cli.evaluate_inputs import name_of
+from silero_like.cli.evaluate_options import Rival
 from silero_like.cli.evaluate_systems import PEERS, Command, EngineSystem, Recognised, System, core_seconds
 from silero_like.cli.workers import GROUP, Workers
 from silero_like.errors import AudioError
@@ -60,16 +61,16 @@ class Measured:
     """How the system failed; the text is empty then."""
 
 
-def open_system(
-    command_line: str | None, peer: str | None, other: ModelSource | None, model: Path | None, search: Search
-) -> Opened:
-    """Open a command, a peer, another engine, or else a model of ours."""
-    if command_line or peer or other:
-        opener: Callable[[], System] = partial(Command, command_line or "")
-        if not command_line:
-            opener = partial(_open_other, other) if other else PEERS[str(peer)]
+def open_system(source: ModelSource | None, rival: Rival, search: Search) -> Opened:
+    """Open a command, a peer, another engine, or else a model of ours, the bundled one if there is no source."""
+    other = source if source and not source.is_own else None
+    if rival.command_line or rival.peer or other:
+        opener: Callable[[], System] = partial(Command, rival.command_line or "")
+        if not rival.command_line:
+            opener = partial(_open_other, other) if other else PEERS[str(rival.peer)]
         system = opener()
         return Opened(system=system, key=f"{system.name} {other}", open=opener)
+    model = source.path if source else None
     recognizer = load_recognizer(model, search)
     tokenizer = recognizer.tokenizer
     return Opened(
