@@ -94,6 +94,17 @@ def hear_all(
     return [(utterance, Heard(**values)) for utterance, values in found if values is not None]
 
 
+def one_by_one(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result | Exception]:
+    """Do each item of a group by itself; in the place of one that fails stands its error."""
+    done: list[Result | Exception] = []
+    for item in items:
+        try:
+            done.append(work(item))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other items go on
+            done.append(error)
+    return done
+
+
 def run_groups(
     work: Work[Item, Result],
     items: Sequence[Item],

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from data.manifest import Manifest, Utterance
     from data.text import Normalizer
     from silero_like.bundle import BundleConfig
+    from silero_like.evaluation.hypotheses import Matched
     from silero_like.evaluation.scoring import Scored
 
 
@@ -132,14 +133,20 @@ def read_utterances(
     return list(utterances.values()), lang, {str(manifest.path): manifest.sha256 for manifest in manifests}
 
 
-def match_file(path: Path, utterances: Sequence[Utterance], batch: Batch) -> list[str]:
-    """Return the text of every utterance from a file of transcripts; what is missing is told and counts as empty."""
+def match_file(path: Path, utterances: Sequence[Utterance], batch: Batch) -> Matched:
+    """Return what a file of transcripts says of every utterance; lines of it that cannot be used are told."""
     from silero_like.evaluation.hypotheses import Segment, match_hypotheses, read_hypotheses
 
     hypotheses, problems = read_hypotheses(path)
     matched = match_hypotheses([Segment(u.audio_path, u.offset_s, u.duration_s) for u in utterances], hypotheses)
     for problem in (*problems, *matched.problems):
         batch.fail(problem)
+    return matched
+
+
+def texts_in_file(path: Path, utterances: Sequence[Utterance], batch: Batch) -> list[str]:
+    """Return the text of every utterance from a file of transcripts; what is missing is told and counts as empty."""
+    matched = match_file(path, utterances, batch)
     for utterance, text in zip(utterances, matched.texts, strict=True):
         if text is None:
             batch.fail(f"{path}: no hypothesis for {name_of(utterance)}, which counts as an empty one")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from silero_like.cli.batch import Batch, describe
-from silero_like.cli.data_hear import Work, own_key, run_groups
+from silero_like.cli.data_hear import Work, one_by_one, own_key, run_groups
 from silero_like.cli.decoder_options import Search, bundle_sha256, load_elsewhere, load_recognizer
 from silero_like.cli.evaluate_inputs import name_of
 from silero_like.cli.evaluate_options import Rival
@@ -106,7 +106,7 @@ def recognise(
     found = {utterance: Measured(**values) for utterance, values in kept.items() if values is not None}
     new = [utterance for utterance in (keys if cache else utterances) if utterance not in found]
     results = run_groups(
-        partial(_measure_group, opened.system),
+        partial(one_by_one, partial(_measure, opened.system)),
         new,
         name_of,
         workers=workers,
@@ -146,17 +146,7 @@ def _in_order(
 
 
 def _open_work(open_system: Callable[[], System]) -> Work[Utterance, Measured]:
-    return partial(_measure_group, open_system())
-
-
-def _measure_group(system: System, utterances: Sequence[Utterance]) -> list[Measured | Exception]:
-    measured: list[Measured | Exception] = []
-    for utterance in utterances:
-        try:
-            measured.append(_measure(system, utterance))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other recordings go on
-            measured.append(error)
-    return measured
+    return partial(one_by_one, partial(_measure, open_system()))
 
 
 def _measure(system: System, utterance: Utterance) -> Measured:
