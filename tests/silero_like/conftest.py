@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -91,6 +92,22 @@ def stand_in(_stand_in: StandIn, tmp_path: Path) -> StandIn:
     path = tmp_path / "bundle"
     shutil.copytree(_stand_in.path, path)
     return StandIn(path, _stand_in.tokenizer)
+
+
+@pytest.fixture(scope="session")
+def sherpa_path(bundled_model: Path, shared_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model as sherpa-onnx reads it, made once for all tests and workers, which leave it as it is."""
+    pytest.importorskip("sherpa_onnx", reason="needs the [sherpa-onnx] extra")
+    pytest.importorskip("onnx", reason="export needs the train extra")
+    from silero_like.sherpa import write_sherpa
+
+    kept = shared_path / "for-phones"
+    if not kept.exists():
+        made = tmp_path_factory.mktemp("sherpa") / kept.name
+        write_sherpa(bundled_model, made)
+        with contextlib.suppress(OSError):  # another worker was faster
+            made.rename(kept)
+    return kept
 
 
 @pytest.fixture(scope="module")
