@@ -197,7 +197,7 @@ def _summary(verdict: Verdict, measure: Measure, model: str, unread: Collection[
 
 
 def _table(summary: dict[str, Any]) -> str:
-    from silero_like.cli.tables import format_columns
+    from silero_like.tables import format_columns
 
     header = ("domain", "utterances", "hours", f"median {summary['by']}", "threshold", "suspects", "hours")
     rows = [

@@ -277,8 +277,8 @@ def _write_rounds(path: Path, settings: dict[str, Any], done: dict[str, Any]) ->
 
 
 def _table(done: dict[str, Any]) -> str:
-    from silero_like.cli.tables import format_columns
     from silero_like.evaluation.edits import format_rate
+    from silero_like.tables import format_columns
 
     domains = sorted({domain for one in done.values() for domain in one["cer"]})
     rows = [["round", "hours", "pseudo", "macro CER", "micro CER", *domains]]

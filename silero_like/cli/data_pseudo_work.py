@@ -195,8 +195,8 @@ def _check_filters(labels: Sequence[Label], filters: Filters) -> None:
 
 def format_report(report: dict[str, Any]) -> str:
     """Render what each filter removes and leaves, and, with a probe, how right that is."""
-    from silero_like.cli.tables import format_columns
     from silero_like.evaluation.edits import format_rate
+    from silero_like.tables import format_columns
 
     probe = report["probe"]
     header = ["filter", "utterances kept", "hours kept", "hours removed"]

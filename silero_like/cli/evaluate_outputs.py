@@ -31,8 +31,8 @@ def give_out(study: Study, pairs: Pairs, batch: Batch, outputs: Outputs) -> None
 
 def _print_study(study: Study, details: bool) -> None:
     from silero_like.evaluation.breakdown import format_breakdown, format_keywords
-    from silero_like.evaluation.scoring import format_table
     from silero_like.evaluation.study import format_study
+    from silero_like.evaluation.table import format_table
 
     click.echo(format_table(study.evaluation))
     if study.evaluation.audio_s_per_core_s is not None:
