@@ -33,7 +33,8 @@ from data.manifest import Utterance, read_manifest
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_clean import judge_heard
 from silero_like.cli.data_hear import hear_all, own_hearer
-from silero_like.cli.engine import Engine
+from silero_like.cli.decoder_options import Search
+from silero_like.cli.workers import Workers
 
 SWAPPED, WORST = 0.05, 0.08
 MEASURES: tuple[Measure, ...] = ("misfit", "cer")
@@ -51,17 +52,17 @@ def main() -> None:
     arguments = parser.parse_args()
     path = arguments.out / "clean_labels.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    hearer, recognizer = own_hearer(arguments.model, "greedy", None, None, None, with_label=True)
+    hearer, recognizer = own_hearer(arguments.model, Search(decoder="greedy"), with_label=True)
     cache, batch = Cache(arguments.cache), Batch(click.Context(click.Command("clean_labels")))
-    engine = Engine(jobs=arguments.jobs)
+    workers = Workers(jobs=arguments.jobs)
     for name in arguments.sets:
         utterances = read_english(name)
-        true = judge_heard(hear_all(hearer, utterances, cache, batch, engine), recognizer.config.lang)
+        true = judge_heard(hear_all(hearer, utterances, cache, batch, workers), recognizer.config.lang)
         found[name] = {"model": hearer.name, "utterances": len(true), "machine": describe_machine(), "swaps": []}
         for seed in arguments.seeds:
             for within in (False, True):
                 wrong = swap(utterances, seed, within=within)
-                heard = hear_all(hearer, list(wrong.values()), cache, batch, engine)
+                heard = hear_all(hearer, list(wrong.values()), cache, batch, workers)
                 judged = judge_heard(heard, recognizer.config.lang)
                 found[name]["swaps"].append({"seed": seed, "within": within, **score(true, judged, set(wrong))})
     arguments.out.mkdir(parents=True, exist_ok=True)

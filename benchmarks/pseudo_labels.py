@@ -32,7 +32,8 @@ from data.pseudo import Filters, Label, kept_cer, kept_hours, select
 from data.scores import TextDistance
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_pseudo_work import Teachers, make_teachers
-from silero_like.cli.engine import Engine
+from silero_like.cli.decoder_options import Search
+from silero_like.cli.workers import Workers
 
 SHARES = [round(0.05 * number, 2) for number in range(20, 1, -1)]
 """Of the utterances that a filter alone keeps."""
@@ -61,10 +62,8 @@ def main() -> None:
     path = arguments.out / "pseudo_labels.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     if not arguments.draw:
-        search = (None, None, None, None)
-        teachers, _ = make_teachers(
-            arguments.transcripts, arguments.model, (), arguments.peer, *search, lang="en" if arguments.peer else None
-        )
+        lang = "en" if arguments.peer else None
+        teachers, _ = make_teachers(arguments.transcripts, arguments.model, (), arguments.peer, Search(), lang=lang)
         found[arguments.name] = measure(teachers, arguments.manifests or english_dev_manifests(), arguments.cache)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found, indent=1) + "\n")
@@ -78,7 +77,7 @@ def measure(teachers: Teachers, manifests: Sequence[Path], cache_path: Path) -> 
     """Label the manifests' speech, and return the curve of each filter."""
     utterances = [utterance for path in manifests for utterance in read_manifest(path).utterances]
     batch = Batch(click.Context(click.Command("pseudo_labels")))
-    labels = teachers.label(utterances, Cache(cache_path), batch, Engine())
+    labels = teachers.label(utterances, Cache(cache_path), batch, Workers())
     truth = {(utterance.audio_path, utterance.offset_s): utterance.text for utterance in utterances}
     references = [truth[label.utterance.audio_path, label.utterance.offset_s] for label in labels]
     distance = teachers.distance

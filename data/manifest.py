@@ -9,7 +9,6 @@ import codecs
 import contextlib
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.json_line import BadLine, number_field, read_object, string_field
 from silero_like.errors import ManifestError
 
 ANNOTATIONS = ("manual", "aligned", "subtitles", "pseudo", "synthetic")
@@ -172,14 +172,6 @@ def write_whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-class _BadRow(Exception):
-    """What is wrong with one row: its kind, and the rest of the sentence."""
-
-    def __init__(self, kind: str, detail: str = "") -> None:
-        super().__init__(kind, detail)
-        self.kind, self.detail = kind, detail
-
-
 def _scan(
     path: Path, lines: Iterable[bytes], check_audio: bool, *, check_repeats: bool = True, need_text: bool = True
 ) -> Iterator[tuple[int, Utterance | Refusal]]:
@@ -194,9 +186,9 @@ def _scan(
             key = hash((str(utterance.audio_path), utterance.offset_s))
             first = line_of.setdefault(key, number) if check_repeats else number
             if first != number:
-                raise _BadRow(DUPLICATE, f" of line {first}: same audio_filepath and offset")
+                raise BadLine(DUPLICATE, f" of line {first}: same audio_filepath and offset")
             yield number, utterance
-        except _BadRow as error:
+        except BadLine as error:
             yield number, Refusal(where=f"{path}:{number}", kind=error.kind, detail=error.detail)
 
 
@@ -208,82 +200,34 @@ def _read(path: Path) -> bytes:
 
 
 def _parse(line: bytes, folder: Path, check_audio: bool, need_text: bool) -> Utterance:
-    """Turn one line into an utterance; every flaw is a ``_BadRow``."""
-    row = _json_object(line)
-    audio_path = Path(os.path.abspath(folder / _string(row, "audio_filepath")))
-    text = _string(row, "text") if need_text else _string(row, "text", "")
+    """Turn one line into an utterance; every flaw is a `BadLine`."""
+    row = read_object(line)
+    audio_path = Path(os.path.abspath(folder / string_field(row, "audio_filepath")))
+    text = string_field(row, "text") if need_text else string_field(row, "text", "")
     if need_text and not text.strip():
-        raise _BadRow("text is empty")
-    duration_s, offset_s = _number(row, "duration"), _number(row, "offset", 0.0)
+        raise BadLine("text is empty")
+    duration_s, offset_s = number_field(row, "duration"), number_field(row, "offset", 0.0)
     if duration_s <= 0:
-        raise _BadRow("duration must be above 0 s", f", got {duration_s}")
+        raise BadLine("duration must be above 0 s", f", got {duration_s}")
     if offset_s < 0:
-        raise _BadRow("offset must not be below 0 s", f", got {offset_s}")
-    annotation = _string(row, "annotation", "") or None
+        raise BadLine("offset must not be below 0 s", f", got {offset_s}")
+    annotation = string_field(row, "annotation", "") or None
     if annotation is not None and annotation not in ANNOTATIONS:
-        raise _BadRow(f"annotation must be one of {', '.join(ANNOTATIONS)}", f", got {annotation!r}")
+        raise BadLine(f"annotation must be one of {', '.join(ANNOTATIONS)}", f", got {annotation!r}")
     if check_audio and not os.path.isfile(audio_path):  # unlike Path.is_file, never raises for a strange path
-        raise _BadRow("no audio file", f" at {audio_path}")
+        raise BadLine("no audio file", f" at {audio_path}")
     return Utterance(
         audio_path=audio_path,
         duration_s=duration_s,
         text=text,
-        speaker=_string(row, "speaker", ""),
-        domain=_string(row, "domain", DEFAULT_DOMAIN),
-        lang=_string(row, "lang", ""),
-        source=_string(row, "source", ""),
+        speaker=string_field(row, "speaker", ""),
+        domain=string_field(row, "domain", DEFAULT_DOMAIN),
+        lang=string_field(row, "lang", ""),
+        source=string_field(row, "source", ""),
         offset_s=offset_s,
         annotation=annotation,
-        quality=None if row.get("quality") is None else _number(row, "quality"),
+        quality=None if row.get("quality") is None else number_field(row, "quality"),
     )
-
-
-def _json_object(line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise _BadRow("not UTF-8", f" (byte {error.start + 1} of the line)") from error
-    except (ValueError, RecursionError) as error:
-        raise _BadRow("not JSON", f": {error}") from error
-    if not isinstance(row, dict):
-        raise _BadRow("expected a JSON object", f", got {_kind(row)}")
-    return row
-
-
-def _string(row: dict[str, Any], key: str, default: str | None = None) -> str:
-    """Return a string field; without a default it is required and may not be empty."""
-    value = row.get(key)
-    if value is None:
-        if default is None:
-            raise _BadRow(f"{key} is missing")
-        return default
-    if not isinstance(value, str):
-        raise _BadRow(f"{key} must be a string", f", got {_kind(value)}")
-    if default is None and not value:
-        raise _BadRow(f"{key} is empty")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise _BadRow(f"{key} holds half of a surrogate pair, which is no character")
-    return value
-
-
-def _number(row: dict[str, Any], key: str, default: float | None = None) -> float:
-    """Return a finite number field; without a default it is required."""
-    value = row.get(key)
-    if value is None:
-        if default is None:
-            raise _BadRow(f"{key} is missing")
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _BadRow(f"{key} must be a number", f", got {_kind(value)}")
-    if abs(value) > 1e15 or math.isnan(value):  # infinity too, and integers too large for a float
-        raise _BadRow(f"{key} must be a finite number", f", got {str(value)[:20]}")
-    return float(value)
-
-
-def _kind(value: object) -> str:
-    """Name a JSON value's type as JSON does."""
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
-    return names.get(type(value), "null")
 
 
 def _row(utterance: Utterance, folder: Path) -> dict[str, Any]:

@@ -75,7 +75,14 @@ def bundled_model() -> Path:
 
 
 @pytest.fixture(scope="session")
-def _convert_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def shared_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def _convert_once(shared_path: Path) -> Iterator[None]:
     """Let equal models be converted to ONNX once, for all tests and workers: torch takes some ten seconds for one."""
     pytest.importorskip("torch", reason="export needs the train extra")
     import onnx
@@ -83,15 +90,13 @@ def _convert_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     from silero_like import export
     from silero_like.writers import write_atomically
 
-    folder, convert = tmp_path_factory.getbasetemp(), export.convert
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # which the workers share
+    convert = export.convert
 
     def convert_once(model: Recognizer) -> onnx.ModelProto:
         digest = hashlib.sha256(repr(model.config).encode())
         for name, value in model.state_dict().items():
             digest.update(name.encode() + value.numpy().tobytes())
-        kept = folder / f"{digest.hexdigest()}.onnx"
+        kept = shared_path / f"{digest.hexdigest()}.onnx"
         if not kept.exists():
             write_atomically(kept, convert(model).SerializeToString())
         return onnx.load(kept)

@@ -84,8 +84,8 @@ def _summary(agreed: Agreed, max_disagreement: float, keep: str) -> dict[str, An
 
 
 def _table(agreed: Agreed) -> str:
-    from silero_like.cli.tables import format_columns
     from silero_like.evaluation.edits import format_rate
+    from silero_like.tables import format_columns
 
     rows = [
         (

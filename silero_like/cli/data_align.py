@@ -11,7 +11,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.inputs import Recording, output_paths
-from silero_like.cli.long_recordings import MODEL_OPTION
+from silero_like.cli.model_option import bundle_option
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 from silero_like.writers import suffix_of
 
@@ -28,7 +28,7 @@ Task = tuple[tuple["Utterance", ...], Path]
 @click.option(
     "--format", "format_", type=click.Choice(["ctm", "textgrid"]), default="ctm", show_default=True, help="File format."
 )
-@MODEL_OPTION
+@bundle_option
 @click.option("--overwrite", is_flag=True, help="Align recordings again whose file is there.")
 @click.pass_context
 def align(

@@ -12,9 +12,11 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_hear import hear_all, own_hearer
-from silero_like.cli.engine import Engine
+from silero_like.cli.decoder_options import Search
 from silero_like.cli.evaluate_inputs import name_of
+from silero_like.cli.model_option import bundle_option
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
+from silero_like.cli.workers import Workers
 
 if TYPE_CHECKING:
     from data.clean import Judged, Measure, Verdict
@@ -26,9 +28,7 @@ QUARANTINE = "quarantine"
 @click.command()
 @click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=INPUT_FILE)
 @click.option("--out", "out_dir", required=True, type=OUTPUT_FOLDER, help="Folder of the results.")
-@click.option(
-    "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
-)
+@bundle_option
 @click.option(
     "--by",
     "measure",
@@ -87,11 +87,11 @@ def clean(
     read = [read_manifest(path, check_audio=False) for path in manifests]
     for problem in (problem for manifest in read for problem in manifest.problems):
         batch.fail(problem)
-    hearer, recognizer = own_hearer(model, "greedy", None, None, None, with_label=True)
+    hearer, recognizer = own_hearer(model, Search(decoder="greedy"), with_label=True)
     rows = [utterance for manifest in read for utterance in manifest.utterances]
     usable = _in_language(rows, recognizer.config.lang)
     judged = judge_heard(
-        hear_all(hearer, usable, Cache(out_dir / "scores.jsonl"), batch, Engine(jobs=jobs)), recognizer.config.lang
+        hear_all(hearer, usable, Cache(out_dir / "scores.jsonl"), batch, Workers(jobs=jobs)), recognizer.config.lang
     )
     derived = derived_thresholds(judged, measure) if worst is None else share_thresholds(judged, measure, worst)
     verdict = judge(judged, measure, derived | _given(thresholds, derived))
@@ -197,7 +197,7 @@ def _summary(verdict: Verdict, measure: Measure, model: str, unread: Collection[
 
 
 def _table(summary: dict[str, Any]) -> str:
-    from silero_like.cli.tables import format_columns
+    from silero_like.tables import format_columns
 
     header = ("domain", "utterances", "hours", f"median {summary['by']}", "threshold", "suspects", "hours")
     rows = [

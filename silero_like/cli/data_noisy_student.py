@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +19,16 @@ from silero_like.cli.batch import Batch
 from silero_like.cli.data_pseudo_inputs import read_speech
 from silero_like.cli.data_pseudo_work import (
     MAX_S,
+    FilterChoices,
     filter_options,
     format_report,
     label_speech,
-    make_filters,
     make_teachers,
 )
-from silero_like.cli.engine import Engine
+from silero_like.cli.decoder_options import Search
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 from silero_like.cli.train import OVERRIDES
+from silero_like.cli.workers import Workers
 
 if TYPE_CHECKING:
     from data.pseudo import Filters
@@ -52,7 +55,6 @@ if TYPE_CHECKING:
 @click.pass_context
 def noisy_student(
     context: click.Context,
-    /,
     recipe_path: Path,
     inputs: tuple[str, ...],
     out_dir: Path,
@@ -60,10 +62,10 @@ def noisy_student(
     teacher: Path | None,
     from_teacher: bool,
     lm: str | None,
+    choices: FilterChoices,
     overrides: tuple[str, ...],
     processes: int,
     jobs: int,
-    **filter_values: Any,
 ) -> None:
     """Train, label speech with the model, train on both, and again.
 
@@ -78,16 +80,8 @@ def noisy_student(
       silero-like data noisy-student recipe.yaml calls/ --out rounds/ --rounds 3 --lm en.bin --max-disagreement 0.1
       silero-like data noisy-student recipe.yaml speech.jsonl --out rounds/ --teacher runs/large/bundle --processes 2
     """
-    from silero_like.errors import ConfigError
-    from train.config import load_recipe
-
-    filters = make_filters(**filter_values)
-    try:
-        recipe = load_recipe(recipe_path, overrides)
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
-    if not recipe.data.dev:
-        raise click.UsageError(f"{recipe_path}: data.dev is empty: name manifests whose CER tells the rounds apart")
+    filters = choices.filters()
+    recipe = _read_recipe(recipe_path, overrides)
     rounds_path = out_dir / "rounds.json"
     settings = {
         "recipe_sha256": hashlib.sha256(recipe_path.read_bytes()).hexdigest(),
@@ -96,24 +90,43 @@ def noisy_student(
         "teacher": teacher and str(teacher),
         "from_teacher": from_teacher,
         "lm": lm,
-        **json.loads(json.dumps(filter_values, default=str)),
+        **json.loads(json.dumps(dataclasses.asdict(choices), default=str)),
     }
     done = _read_rounds(rounds_path, settings)
-    student = _Student(recipe, recipe_path, overrides, out_dir, processes, from_teacher)
+    student = _Student(recipe, recipe_path, overrides, out_dir, teacher, processes, from_teacher)
+    labelling = _Labelling(
+        inputs=inputs,
+        cache_path=out_dir / "scores.jsonl",
+        lm=lm or "none",
+        filters=filters,
+        known=choices.known,
+        max_s=min(MAX_S, recipe.data.max_duration_s),
+        workers=Workers(jobs=jobs),
+    )
     batch = Batch(context)
     for number in range(1 if teacher else 0, rounds + 1):
-        folder = out_dir / f"round-{number}"
+        folder = student.folder(number)
         if number and not (folder / "bundle").exists():
-            before = teacher if teacher and number == 1 else out_dir / f"round-{number - 1}" / "bundle"
-            _label(
-                before, inputs, folder, out_dir, filters, filter_values["known"], lm, batch, Engine(jobs=jobs), recipe
-            )
+            labelling.run(student.teacher(number), folder, batch)
         if str(number) not in done:
-            student.train(number, teacher)
+            student.train(number)
             done[str(number)] = _result(folder)
             _write_rounds(rounds_path, settings, done)
     click.echo(_table(done))
     batch.finish()
+
+
+def _read_recipe(path: Path, overrides: Sequence[str]) -> Recipe:
+    from silero_like.errors import ConfigError
+    from train.config import load_recipe
+
+    try:
+        recipe = load_recipe(path, overrides)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    if not recipe.data.dev:
+        raise click.UsageError(f"{path}: data.dev is empty: name manifests whose CER tells the rounds apart")
+    return recipe
 
 
 class _Student:
@@ -125,32 +138,43 @@ class _Student:
         recipe_path: Path,
         overrides: Sequence[str],
         out_dir: Path,
+        first_teacher: Path | None,
         processes: int,
         from_teacher: bool,
     ) -> None:
         self._recipe, self._recipe_path, self._overrides = recipe, recipe_path, overrides
-        self._out_dir, self._processes, self._from_teacher = out_dir, processes, from_teacher
+        self._out_dir, self._first_teacher = out_dir, first_teacher
+        self._processes, self._from_teacher = processes, from_teacher
 
-    def train(self, number: int, teacher: Path | None) -> None:
+    def folder(self, number: int) -> Path:
+        """Return the folder of a round."""
+        return self._out_dir / f"round-{number}"
+
+    def teacher(self, number: int) -> Path:
+        """Return the model that labels for a round, from 1."""
+        return self._first_teacher if self._first_teacher and number == 1 else self.folder(number - 1) / "bundle"
+
+    def train(self, number: int) -> None:
         """Train a round to its bundle; what is there already is gone on with.
 
         Raises:
             click.ClickException: training failed, or was stopped.
         """
-        if (self._out_dir / f"round-{number}" / "bundle").exists():
+        bundle = self.folder(number) / "bundle"
+        if bundle.exists():
             return
         click.echo(f"round {number}: training", err=True)
-        code = _run(self._command(number, teacher))
-        if code or not (self._out_dir / f"round-{number}" / "bundle").exists():
+        code = _run(self._command(number))
+        if code or not bundle.exists():
             raise click.ClickException(
                 f"round {number}: training ended with code {code} before it was done: the same command goes on"
             )
 
-    def _command(self, number: int, teacher: Path | None) -> list[str]:
-        folder = self._out_dir / f"round-{number}"
+    def _command(self, number: int) -> list[str]:
+        folder = self.folder(number)
         values: dict[str, Any] = {"output_dir": str(folder), "loop.bundle": True}
         if number:
-            before = teacher if teacher and number == 1 else self._out_dir / f"round-{number - 1}" / "bundle"
+            before = self.teacher(number)
             values["data.train"] = [*self._recipe.data.train, str((folder / "pseudo.jsonl").absolute())]
             if self._from_teacher:
                 values["finetune.init"] = str(before)
@@ -162,6 +186,42 @@ class _Student:
             *(sys.executable, *(many if self._processes > 1 else []), "-m", "train", str(self._recipe_path)),
             *(part for value in sets for part in ("--set", value)),
         ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Labelling:
+    """How the speech of each round is labelled."""
+
+    inputs: tuple[str, ...]
+    cache_path: Path
+    lm: str
+    filters: Filters
+    known: tuple[Path, ...]
+    """Manifests of labelled speech."""
+    max_s: float
+    workers: Workers
+
+    def run(self, teacher: Path, folder: Path, batch: Batch) -> None:
+        """Label the speech of a round: pseudo.jsonl, and its report.
+
+        Raises:
+            click.ClickException: no label passes the filters.
+        """
+        from data.cache import Cache
+        from silero_like.writers import write_atomically
+
+        click.echo(f"{folder.name}: labelling with {teacher}", err=True)
+        cache = Cache(self.cache_path)
+        teachers, lang = make_teachers((), [str(teacher)], (), (), Search(lm=self.lm), lang=None)
+        speech = read_speech(
+            self.inputs, cache, batch, lang=lang, domain="default", max_s=self.max_s, workers=self.workers
+        )
+        out = folder / "pseudo.jsonl"
+        report = label_speech(speech, out, teachers, self.filters, cache, batch, known=self.known, workers=self.workers)
+        click.echo(format_report(report), err=True)
+        if not report["filters"]["all together"]["utterances"]:
+            raise click.ClickException(f"{folder.name}: no label passes the filters: loosen them")
+        write_atomically(folder / "labelling.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
 
 
 def _run(command: Sequence[str]) -> int:
@@ -176,38 +236,6 @@ def _run(command: Sequence[str]) -> int:
                     continue
         finally:
             signal.signal(signal.SIGTERM, before)
-
-
-def _label(
-    teacher: Path,
-    inputs: Sequence[str],
-    folder: Path,
-    out_dir: Path,
-    filters: Filters,
-    known: Sequence[Path],
-    lm: str | None,
-    batch: Batch,
-    engine: Engine,
-    recipe: Recipe,
-) -> None:
-    """Label the speech of a round: pseudo.jsonl, and its report.
-
-    Raises:
-        click.ClickException: no label passes the filters.
-    """
-    from data.cache import Cache
-    from silero_like.writers import write_atomically
-
-    click.echo(f"{folder.name}: labelling with {teacher}", err=True)
-    cache = Cache(out_dir / "scores.jsonl")
-    teachers, lang = make_teachers((), [str(teacher)], (), (), None, None, lm or "none", None, lang=None)
-    max_s = min(MAX_S, recipe.data.max_duration_s)
-    speech = read_speech(inputs, cache, batch, lang=lang, domain="default", max_s=max_s, engine=engine)
-    report = label_speech(speech, folder / "pseudo.jsonl", teachers, filters, cache, batch, known=known, engine=engine)
-    click.echo(format_report(report), err=True)
-    if not report["filters"]["all together"]["utterances"]:
-        raise click.ClickException(f"{folder.name}: no label passes the filters: loosen them")
-    write_atomically(folder / "labelling.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
 
 
 def _result(folder: Path) -> dict[str, Any]:
@@ -249,8 +277,8 @@ def _write_rounds(path: Path, settings: dict[str, Any], done: dict[str, Any]) ->
 
 
 def _table(done: dict[str, Any]) -> str:
-    from silero_like.cli.tables import format_columns
     from silero_like.evaluation.edits import format_rate
+    from silero_like.tables import format_columns
 
     domains = sorted({domain for one in done.values() for domain in one["cer"]})
     rows = [["round", "hours", "pseudo", "macro CER", "micro CER", *domains]]

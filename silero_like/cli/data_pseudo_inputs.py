@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.data_hear import Hearer, Work, own_hearer, run_groups
-from silero_like.cli.engine import Engine
-from silero_like.cli.evaluate_inputs import name_of
+from silero_like.cli.data_hear import Hearer, Work, one_by_one, own_hearer, run_groups
+from silero_like.cli.decoder_options import Search
+from silero_like.cli.evaluate_inputs import match_file, name_of
 from silero_like.cli.evaluate_systems import PEERS, Command, System
 from silero_like.cli.inputs import find_recordings
+from silero_like.cli.workers import Workers
 from silero_like.errors import AudioError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ MANIFEST_SUFFIXES = (".jsonl", ".json")
 
 
 def read_speech(
-    inputs: Sequence[str], cache: Cache, batch: Batch, *, lang: str, domain: str, max_s: float, engine: Engine
+    inputs: Sequence[str], cache: Cache, batch: Batch, *, lang: str, domain: str, max_s: float, workers: Workers
 ) -> list[Utterance]:
     """Find the speech that inputs name, and cut what is longer than an utterance may be.
 
@@ -40,7 +41,7 @@ def read_speech(
         lang: of the model; rows of other languages are left out and counted.
         domain: of what names none.
         max_s: longest utterance in seconds.
-        engine: where it is cut.
+        workers: cut it.
     """
     from data.manifest import DEFAULT_DOMAIN, Utterance, read_manifest
 
@@ -60,7 +61,7 @@ def read_speech(
         Utterance(audio_path=Path(recording.source).absolute(), duration_s=0.0, text="") for recording in recordings
     ]
     rows = [dataclasses.replace(row, domain=domain) if row.domain == DEFAULT_DOMAIN else row for row in rows]
-    pieces = _cut_all([row for row in rows if not 0 < row.duration_s <= max_s], cache, batch, max_s, engine)
+    pieces = _cut_all([row for row in rows if not 0 < row.duration_s <= max_s], cache, batch, max_s, workers)
     found = [piece for row in rows for piece in pieces.get(row, [row] if 0 < row.duration_s <= max_s else [])]
     return [dataclasses.replace(row, lang=lang) for row in dict.fromkeys(found)]
 
@@ -70,10 +71,7 @@ def open_teachers(
     models: Sequence[str],
     command_lines: Sequence[str],
     peers: Sequence[str],
-    decoder: str | None,
-    beam_width: int | None,
-    lm: str | None,
-    hotwords_path: Path | None,
+    search: Search,
     need_model: bool,
 ) -> tuple[list[Hearer], str | None]:
     """Open commands, peers and models, in this order; also return the models' language, None without a model.
@@ -86,7 +84,7 @@ def open_teachers(
     langs = set()
     wanted: list[str | None] = [*models] or ([None] if need_model else [])
     for model in wanted:
-        hearer, recognizer = own_hearer(model, decoder, beam_width, lm, hotwords_path)
+        hearer, recognizer = own_hearer(model, search)
         hearers.append(hearer)
         langs.add(recognizer.config.lang)
     if len(langs) > 1:
@@ -97,12 +95,8 @@ def open_teachers(
 def heard_in_file(path: Path, utterances: Sequence[Utterance], batch: Batch) -> list[Heard | None]:
     """Return what a file of transcripts says of each utterance; None where it says nothing, which is told."""
     from data.scores import Heard
-    from silero_like.evaluation.hypotheses import Segment, match_hypotheses, read_hypotheses
 
-    hypotheses, problems = read_hypotheses(path)
-    matched = match_hypotheses([Segment(u.audio_path, u.offset_s, u.duration_s) for u in utterances], hypotheses)
-    for problem in (*problems, *matched.problems):
-        batch.fail(problem)
+    matched = match_file(path, utterances, batch)
     if n_missing := sum(text is None for text in matched.texts):
         click.echo(f"{path}: no text for {n_missing} of {len(utterances)} utterances, which are left out", err=True)
     return [
@@ -113,28 +107,23 @@ def heard_in_file(path: Path, utterances: Sequence[Utterance], batch: Batch) -> 
 
 def _system_hearer(open_system: Callable[[], System]) -> Hearer:
     system = open_system()
-    return Hearer(system.name, system.name, partial(_hear, system), partial(_open_hear, open_system))
+    hear = partial(one_by_one, partial(_hear, system))
+    return Hearer(system.name, system.name, hear, partial(_open_hear, open_system))
 
 
 def _open_hear(open_system: Callable[[], System]) -> Work[Utterance, Heard]:
-    return partial(_hear, open_system())
+    return partial(one_by_one, partial(_hear, open_system()))
 
 
-def _hear(system: System, utterances: Sequence[Utterance]) -> list[Heard | Exception]:
+def _hear(system: System, utterance: Utterance) -> Heard:
     from data.scores import Heard, load_speech
 
-    heard: list[Heard | Exception] = []
-    for utterance in utterances:
-        try:
-            recognised = system.transcribe(load_speech(utterance))
-            heard.append(Heard(text=recognised.text, confidence=recognised.confidence))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other recordings go on
-            heard.append(error)
-    return heard
+    recognised = system.transcribe(load_speech(utterance))
+    return Heard(text=recognised.text, confidence=recognised.confidence)
 
 
 def _cut_all(
-    rows: Sequence[Utterance], cache: Cache, batch: Batch, max_s: float, engine: Engine
+    rows: Sequence[Utterance], cache: Cache, batch: Batch, max_s: float, workers: Workers
 ) -> dict[Utterance, list[Utterance]]:
     """Cut recordings at their pauses, those of unknown length only where they turn out to be too long."""
     from data.cache import audio_key, key_of
@@ -142,7 +131,7 @@ def _cut_all(
 
     keys = dict(batch.run(rows, lambda row: key_of("cut", CUT_VERSION, max_s, *audio_key(row)), name_of))
     new = [row for row, key in keys.items() if cache.get(key) is None]
-    results = run_groups(partial(_cut_group, max_s), new, name_of, engine=engine, group_size=1)
+    results = run_groups(partial(one_by_one, partial(_cut, max_s)), new, name_of, workers=workers, group_size=1)
     for row, stretches in batch.sift(results, new, name_of):
         cache.put(keys[row], {"stretches": [[one.start_s, one.duration_s] for one in stretches]})
     found = {row: cache.get(key) for row, key in keys.items()}
@@ -156,17 +145,7 @@ def _cut_all(
     }
 
 
-def _cut_group(max_s: float, rows: Sequence[Utterance]) -> list[list[Stretch] | Exception]:
-    cut: list[list[Stretch] | Exception] = []
-    for row in rows:
-        try:
-            cut.append(_cut(row, max_s))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other recordings go on
-            cut.append(error)
-    return cut
-
-
-def _cut(row: Utterance, max_s: float) -> list[Stretch]:
+def _cut(max_s: float, row: Utterance) -> list[Stretch]:
     """Cut a recording, or a row of a manifest; a recording that is short enough stays whole."""
     from data.cut import Stretch, cut_at_pauses
     from data.scores import load_speech

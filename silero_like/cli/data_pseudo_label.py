@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -12,16 +11,16 @@ from silero_like.cli.batch import Batch
 from silero_like.cli.data_pseudo_inputs import read_speech
 from silero_like.cli.data_pseudo_work import (
     MAX_S,
+    FilterChoices,
     filter_options,
     format_report,
     label_speech,
-    make_filters,
     make_teachers,
 )
-from silero_like.cli.decoder_options import decoder_options
-from silero_like.cli.engine import Engine, engine_options
+from silero_like.cli.decoder_options import Search, decoder_options
 from silero_like.cli.evaluate_systems import PEERS
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
+from silero_like.cli.workers import Workers, worker_options
 
 
 @click.command("pseudo-label")
@@ -60,28 +59,24 @@ from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
     help="Cut longer recordings at their pauses (extra [vad]).",
 )
 @click.option("--json", "json_path", type=OUTPUT_FILE, help="Write the report here, as JSON.")
-@engine_options
+@worker_options
 @click.pass_context
 def pseudo_label(
     context: click.Context,
-    /,
     inputs: tuple[str, ...],
     out: Path,
     models: tuple[str, ...],
     command_lines: tuple[str, ...],
     peers: tuple[str, ...],
     files: tuple[Path, ...],
-    decoder: str | None,
-    beam_width: int | None,
-    lm: str | None,
-    hotwords_path: Path | None,
+    search: Search,
+    choices: FilterChoices,
     probe: tuple[Path, ...],
     lang: str | None,
     domain: str,
     max_s: float,
     json_path: Path | None,
-    engine: Engine,
-    **filter_values: Any,
+    workers: Workers,
 ) -> None:
     """Let recognisers label speech, and keep what can be trusted.
 
@@ -105,15 +100,13 @@ def pseudo_label(
 
     if out.resolve() in {path.resolve() for path in (*map(Path, inputs), *probe, *files)}:
         raise click.UsageError(f"OUT.jsonl would replace {out}: name another file")
-    filters = make_filters(**filter_values)
+    filters = choices.filters()
     batch = Batch(context)
-    teachers, lang = make_teachers(
-        files, models, command_lines, peers, decoder, beam_width, lm, hotwords_path, lang=lang
-    )
+    teachers, lang = make_teachers(files, models, command_lines, peers, search, lang=lang)
     cache = Cache(out.with_suffix(".scores.jsonl"))
-    speech = read_speech(inputs, cache, batch, lang=lang, domain=domain, max_s=max_s, engine=engine)
+    speech = read_speech(inputs, cache, batch, lang=lang, domain=domain, max_s=max_s, workers=workers)
     report = label_speech(
-        speech, out, teachers, filters, cache, batch, probe=probe, known=filter_values["known"], engine=engine
+        speech, out, teachers, filters, cache, batch, probe=probe, known=choices.known, workers=workers
     )
     if json_path:
         from silero_like.writers import write_atomically

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_hear import Hearer, hear_all
 from silero_like.cli.data_pseudo_inputs import heard_in_file, open_teachers
-from silero_like.cli.engine import Engine
+from silero_like.cli.decoder_options import Search
+from silero_like.cli.option_group import option_group
 from silero_like.cli.paths import INPUT_FILE
+from silero_like.cli.workers import Workers
 
 if TYPE_CHECKING:
     from data.cache import Cache
@@ -22,12 +24,46 @@ if TYPE_CHECKING:
     from data.pseudo import Filters, Label
     from data.scores import TextDistance
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
 MAX_S = 20.0
 """Longest utterance in seconds: what training takes by default."""
 
-_FILTER_OPTIONS = (
+
+@dataclass(frozen=True, kw_only=True)
+class FilterChoices:
+    """What the options of the filters say; None is not given."""
+
+    min_confidence: float | None
+    max_disagreement: float | None
+    rate: tuple[float, float] | None
+    rare: int | None
+    rare_speaker_s: float | None
+    known: tuple[Path, ...]
+
+    def filters(self) -> Filters:
+        """Return the filters.
+
+        Raises:
+            click.UsageError: options that do not go together.
+        """
+        from data.pseudo import Filters
+
+        if self.rare is None and (self.known or self.rare_speaker_s is not None):
+            raise click.UsageError(f"{'--known' if self.known else '--rare-speaker-s'} is for --rare: give that, too")
+        try:
+            return Filters(
+                min_confidence=self.min_confidence,
+                max_disagreement=self.max_disagreement,
+                rate=self.rate,
+                rare=self.rare,
+                **({} if self.rare_speaker_s is None else {"rare_speaker_s": self.rare_speaker_s}),
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+
+
+filter_options = option_group(
+    "choices",
+    FilterChoices,
     click.option("--min-confidence", type=click.FloatRange(0, 1), help="Filter: the label's confidence, at least."),
     click.option(
         "--max-disagreement",
@@ -49,13 +85,7 @@ _FILTER_OPTIONS = (
         "--known", multiple=True, type=INPUT_FILE, metavar="MANIFEST", help="With --rare: labelled speech there is."
     ),
 )
-
-
-def filter_options(command: Decorated) -> Decorated:
-    """Add the filters: arguments min_confidence, max_disagreement, rate, rare, rare_speaker_s and known."""
-    for option in reversed(_FILTER_OPTIONS):
-        command = option(command)
-    return command
+"""The filters, as `choices`."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +101,12 @@ class Teachers:
         """What reports call them."""
         return [*map(str, self.files), *(hearer.name for hearer in self.hearers)]
 
-    def label(self, utterances: Sequence[Utterance], cache: Cache, batch: Batch, engine: Engine) -> list[Label]:
+    def label(self, utterances: Sequence[Utterance], cache: Cache, batch: Batch, workers: Workers) -> list[Label]:
         """Label every utterance that all of them have heard, in order."""
         from data.pseudo import make_label
 
         heard = [dict(zip(utterances, heard_in_file(path, utterances, batch), strict=True)) for path in self.files]
-        heard += [dict(hear_all(hearer, utterances, cache, batch, engine)) for hearer in self.hearers]
+        heard += [dict(hear_all(hearer, utterances, cache, batch, workers)) for hearer in self.hearers]
         labels = []
         for utterance in utterances:
             texts = [one for one in (each.get(utterance) for each in heard) if one is not None]
@@ -85,38 +115,13 @@ class Teachers:
         return labels
 
 
-def make_filters(
-    *,
-    min_confidence: float | None,
-    max_disagreement: float | None,
-    rate: tuple[float, float] | None,
-    rare: int | None,
-    rare_speaker_s: float | None,
-    known: tuple[Path, ...],
-) -> Filters:
-    """Read the options of `filter_options`."""
-    from data.pseudo import Filters
-
-    if rare is None and (known or rare_speaker_s is not None):
-        raise click.UsageError(f"{'--known' if known else '--rare-speaker-s'} is for --rare: give that, too")
-    try:
-        return Filters(
-            min_confidence=min_confidence,
-            max_disagreement=max_disagreement,
-            rate=rate,
-            rare=rare,
-            **({} if rare_speaker_s is None else {"rare_speaker_s": rare_speaker_s}),
-        )
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-
-
 def make_teachers(
     files: Sequence[Path],
     models: Sequence[str],
     command_lines: Sequence[str],
     peers: Sequence[str],
-    *search: Any,
+    search: Search,
+    *,
     lang: str | None,
 ) -> tuple[Teachers, str]:
     """Open the teachers; also return their language."""
@@ -124,17 +129,10 @@ def make_teachers(
     from data.text import get_normalizer
 
     need_model = not (files or command_lines or peers)
-    if not (models or need_model) and any(value is not None for value in search):
+    if not (models or need_model) and search.given:
         raise click.UsageError("--decoder, --beam-width, --lm and --hotwords are for models of this project")
     hearers, found = open_teachers(
-        models=models,
-        command_lines=command_lines,
-        peers=peers,
-        decoder=search[0],
-        beam_width=search[1],
-        lm=search[2],
-        hotwords_path=search[3],
-        need_model=need_model,
+        models=models, command_lines=command_lines, peers=peers, search=search, need_model=need_model
     )
     if found and lang not in (None, found):
         raise click.UsageError(f"--lang {lang}: the model is for {found}: leave --lang out")
@@ -154,7 +152,7 @@ def label_speech(
     *,
     probe: Sequence[Path] = (),
     known: Sequence[Path] = (),
-    engine: Engine,
+    workers: Workers,
 ) -> dict[str, Any]:
     """Label speech, write what passes the filters, and return the report."""
     from data.manifest import read_manifest, write_manifest
@@ -165,7 +163,7 @@ def label_speech(
     truth = {_unlabelled(row): row.text for path in probe for row in read_manifest(path).utterances}
     every = {
         _unlabelled(label.utterance): label
-        for label in teachers.label(list(dict.fromkeys([*map(_unlabelled, speech), *truth])), cache, batch, engine)
+        for label in teachers.label(list(dict.fromkeys([*map(_unlabelled, speech), *truth])), cache, batch, workers)
     }
     labels = [every[row] for row in map(_unlabelled, speech) if row in every]
     _check_filters(labels, filters)
@@ -197,8 +195,8 @@ def _check_filters(labels: Sequence[Label], filters: Filters) -> None:
 
 def format_report(report: dict[str, Any]) -> str:
     """Render what each filter removes and leaves, and, with a probe, how right that is."""
-    from silero_like.cli.tables import format_columns
     from silero_like.evaluation.edits import format_rate
+    from silero_like.tables import format_columns
 
     probe = report["probe"]
     header = ["filter", "utterances kept", "hours kept", "hours removed"]

@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
+from silero_like.cli.option_group import option_group
 from silero_like.cli.paths import INPUT_FILE
 
 if TYPE_CHECKING:
     from silero_like.recognizer import Recognizer
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 
-_OPTIONS = (
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How to decode, as far as the options say; None is not given."""
+
+    decoder: str | None = None
+    beam_width: int | None = None
+    lm: str | None = None
+    """Path of a language model, or "none"."""
+    hotwords_path: Path | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """The options that were given."""
+        values = {
+            "--decoder": self.decoder,
+            "--beam-width": self.beam_width,
+            "--lm": self.lm,
+            "--hotwords": self.hotwords_path,
+        }
+        return [option for option, value in values.items() if value is not None]
+
+
+decoder_options = option_group(
+    "search",
+    Search,
     click.option(
         "--decoder",
         type=click.Choice(["greedy", "beam", "pyctcdecode"]),
@@ -33,18 +58,10 @@ _OPTIONS = (
         help="Words and phrases to prefer, one a line, each perhaps with a tab and its weight [default: 5].",
     ),
 )
+"""--decoder, --beam-width, --lm and --hotwords, as `search`."""
 
 
-def decoder_options(command: Command) -> Command:
-    """Add --decoder, --beam-width, --lm and --hotwords: arguments decoder, beam_width, lm and hotwords_path."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-def load_recognizer(
-    model: str | Path | None, decoder: str | None, beam_width: int | None, lm: str | None, hotwords_path: Path | None
-) -> Recognizer:
+def load_recognizer(model: str | Path | None, search: Search) -> Recognizer:
     """Load a model with the decoder that the options ask for.
 
     Raises:
@@ -54,24 +71,25 @@ def load_recognizer(
     from silero_like.bundle import BUNDLED_PATH, load_bundle
     from silero_like.recognizer import load
 
-    for option, value in (("--beam-width", beam_width), ("--lm", lm), ("--hotwords", hotwords_path)):
-        if decoder == "greedy" and value not in (None, "none"):
+    beam_only = (("--beam-width", search.beam_width), ("--lm", search.lm), ("--hotwords", search.hotwords_path))
+    for option, value in beam_only:
+        if search.decoder == "greedy" and value not in (None, "none"):
             raise click.UsageError(f"{option} is for the decoder beam: leave it out, or --decoder greedy")
     hotwords = {}
-    if hotwords_path:
+    if search.hotwords_path:
         lang = load_bundle(model or BUNDLED_PATH, verify=False).config.lang
-        hotwords = read_hotwords_file(hotwords_path, lang)
-    decoder = decoder or ("beam" if beam_width else None)
-    return load(model, decoder=decoder, lm_path=lm, beam_width=beam_width, hotwords=hotwords)
+        hotwords = read_hotwords_file(search.hotwords_path, lang)
+    decoder = search.decoder or ("beam" if search.beam_width else None)
+    return load(model, decoder=decoder, lm_path=search.lm, beam_width=search.beam_width, hotwords=hotwords)
 
 
-def load_elsewhere(sha256: str, model: str | Path | None, *options: Any) -> Recognizer:
+def load_elsewhere(sha256: str, model: str | Path | None, search: Search) -> Recognizer:
     """Load a model on another machine, as `load_recognizer`.
 
     Args:
         sha256: of the bundle, as `bundle_sha256` gives it where the command was given.
         model: the bundle.
-        options: the others of `load_recognizer`.
+        search: its decoder.
 
     Raises:
         SileroLikeError: the bundle is another one here, or what `load_recognizer` raises.
@@ -83,7 +101,7 @@ def load_elsewhere(sha256: str, model: str | Path | None, *options: Any) -> Reco
             f"{os.uname().nodename} has another model at {model or 'the place of the bundled one'} than the machine of "
             "the command: copy it there, or keep it in a folder that all nodes share"
         )
-    return load_recognizer(model, *options)
+    return load_recognizer(model, search)
 
 
 def bundle_sha256(model: str | Path | None) -> str:

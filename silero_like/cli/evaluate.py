@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.decoder_options import decoder_options
-from silero_like.cli.engine import Engine, engine_options
+from silero_like.cli.decoder_options import Search, decoder_options
 from silero_like.cli.evaluate_inputs import (
     check_domains,
     check_lang,
-    check_outputs,
-    check_sources,
     read_keywords,
     read_training,
     read_utterances,
     text_rule,
 )
-from silero_like.cli.evaluate_outputs import print_study, write_outputs
-from silero_like.cli.evaluate_recognise import open_system, recognise
+from silero_like.cli.evaluate_options import (
+    Hints,
+    Outputs,
+    Rival,
+    check_sources,
+    hint_options,
+    output_options,
+    rival_options,
+)
+from silero_like.cli.evaluate_outputs import give_out
+from silero_like.cli.evaluate_recognise import Opened, open_system, recognise
 from silero_like.cli.evaluate_study import (
     known_words,
     make_study,
@@ -30,9 +37,9 @@ from silero_like.cli.evaluate_study import (
     score,
     seen_domains,
 )
-from silero_like.cli.evaluate_systems import PEERS
 from silero_like.cli.model_option import MODEL
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
+from silero_like.cli.workers import Workers, worker_options
 
 if TYPE_CHECKING:
     from data.manifest import Utterance
@@ -49,75 +56,33 @@ if TYPE_CHECKING:
     help="Model folder, and what runs it if it is not ours: pocketsphinx, sherpa-onnx [default: bundled English].",
 )
 @decoder_options
-@click.option(
-    "--hypotheses",
-    "hypotheses_path",
-    type=INPUT_FILE,
-    help="Score these transcripts: .jsonl, .ctm, .tsv, else Kaldi text.",
-)
-@click.option("--command", "command_line", metavar="'CMD {audio}'", help="Measure a recogniser that prints its text.")
-@click.option("--peer", type=click.Choice(list(PEERS)), help="Measure this recogniser (extra [peers]).")
+@rival_options
 @click.option("--name", help="What results call the system.")
 @click.option("--lang", help="Language of the texts [default: the model's, or the rows' own].")
 @click.option("--alike", is_flag=True, help="Write numbers and spelled letters alike, whatever the system's habit.")
-@click.option(
-    "--training-data",
-    metavar="MANIFEST",
-    multiple=True,
-    type=INPUT_FILE,
-    help="What the model learned from: its domains are seen, its words known.",
-)
-@click.option("--unseen", metavar="DOMAIN", multiple=True, help="A domain that the model was not trained on.")
-@click.option("--noisy", metavar="DOMAIN", multiple=True, help="A noisy domain [default: by the SNR estimate].")
-@click.option(
-    "--keywords",
-    "keywords_path",
-    type=INPUT_FILE,
-    help="Words or phrases, one a line, to count.",
-)
-@click.option("--details", is_flag=True, help="Print difficulty, gaps and what went wrong too.")
-@click.option(
-    "--utterances",
-    "utterances_path",
-    type=OUTPUT_FILE,
-    help="Write each row's texts and counts here (JSON lines).",
-)
-@click.option("--json", "json_path", type=OUTPUT_FILE, help="Write the evaluation here, as JSON.")
-@click.option("--html", "html_path", type=OUTPUT_FILE, help="Write a report here, one page that needs nothing else.")
-@click.option("--embed-audio", is_flag=True, help="Put the recordings into the page instead of linking them.")
+@hint_options
+@output_options
 @click.option(
     "--cache",
     "cache_path",
     type=OUTPUT_FILE,
     help="Keep what is recognised here (JSON lines): another run, after a kill perhaps, goes on from it.",
 )
-@engine_options
+@worker_options
 @click.pass_context
 def evaluate(
     context: click.Context,
     manifests: tuple[Path, ...],
     source: ModelSource | None,
-    decoder: str | None,
-    beam_width: int | None,
-    lm: str | None,
-    hotwords_path: Path | None,
-    hypotheses_path: Path | None,
-    command_line: str | None,
-    peer: str | None,
+    search: Search,
+    rival: Rival,
     name: str | None,
     lang: str | None,
     alike: bool,
-    training_data: tuple[Path, ...],
-    unseen: tuple[str, ...],
-    noisy: tuple[str, ...],
-    keywords_path: Path | None,
-    details: bool,
-    utterances_path: Path | None,
-    json_path: Path | None,
-    html_path: Path | None,
-    embed_audio: bool,
+    hints: Hints,
+    outputs: Outputs,
     cache_path: Path | None,
-    engine: Engine,
+    workers: Workers,
 ) -> None:
     """Measure error rates, domain by domain.
 
@@ -137,60 +102,52 @@ def evaluate(
       silero-like evaluate dev.jsonl --command 'whisper-cli -nt -np -f {audio}' --alike
       silero-like evaluate large.jsonl --engine ray --address head:6379 --cache large.heard.jsonl --json large.json
     """
-    other = source if source and not source.is_own else None
-    sources = {"--model": source, "--hypotheses": hypotheses_path, "--command": command_line, "--peer": peer}
-    search = {"--decoder": decoder, "--beam-width": beam_width, "--lm": lm, "--hotwords": hotwords_path}
-    work = {"--cache": cache_path, "--jobs": engine.jobs, "--engine": engine.is_ray or None}
-    check_sources(sources, search, work, is_own=not other)
-    outputs = {"--utterances": utterances_path, "--json": json_path, "--html": html_path, "--cache": cache_path}
-    check_outputs(outputs, embed_audio)
-    from data.cache import Cache
-
+    check_sources(source, rival, search, workers, cache_path)
+    outputs.check(cache_path)
     batch = Batch(context)
-    model = source.path if source else None
-    own = (model, decoder, beam_width, lm, hotwords_path)
-    opened = None if hypotheses_path else open_system(command_line, peer, other, own)
+    opened = None if rival.hypotheses_path else open_system(source, rival, search)
     config = opened.config if opened else None
     utterances, lang, hashes = read_utterances(manifests, check_lang(lang, config), batch)
     n_rows = len(utterances) + batch.n_failed
-    training = read_training(training_data, batch)
-    check_domains((*unseen, *noisy), {utterance.domain for utterance in utterances}, "--unseen and --noisy")
+    training = read_training(hints.training_data, batch)
+    check_domains((*hints.unseen, *hints.noisy), {utterance.domain for utterance in utterances}, "--unseen and --noisy")
     rule = text_rule(lang, alike)
-    keywords = read_keywords(keywords_path, rule) if keywords_path else []
-    pairs: list[tuple[Utterance, Scored]] = []
-    speed = None
-    if opened:
-        cache = Cache(cache_path) if cache_path else None
-        pairs, speed = recognise(opened, utterances, batch, engine, cache)
-    elif hypotheses_path:
-        pairs = read_texts(utterances, hypotheses_path, batch)
+    keywords = read_keywords(hints.keywords_path, rule) if hints.keywords_path else []
+    pairs, speed = _find_texts(opened, rival.hypotheses_path, utterances, batch, workers, cache_path)
     if not pairs:
         batch.fail("nothing to evaluate: no usable row in the manifests")
         batch.finish(1, "rows")
     evaluation = score(
         [rule.apply(score) for _, score in pairs],
         rule,
-        model=name or (source.name if source else "") or (opened.system.name if opened else str(hypotheses_path)),
+        model=name or (source.name if source else "") or (opened.system.name if opened else str(rival.hypotheses_path)),
         decoder=opened.system.decoder if opened else "unknown",
         speed=speed,
     )
     study = make_study(
         evaluation,
-        seen=seen_domains(training, config, unseen, evaluation),
-        noisy=noisy,
+        seen=seen_domains(training, config, hints.unseen, evaluation),
+        noisy=hints.noisy,
         known_words=known_words(training, rule),
         tokens=opened.tokens if opened else None,
         keywords=keywords,
-        provenance=provenance(hashes, model, is_own=config is not None),
+        provenance=provenance(hashes, source.path if source else None, is_own=config is not None),
     )
-    print_study(study, details)
-    write_outputs(
-        study,
-        pairs,
-        batch,
-        json_path=json_path,
-        utterances_path=utterances_path,
-        html_path=html_path,
-        embed_audio=embed_audio,
-    )
-    batch.finish(None if hypotheses_path or training_data else n_rows, "rows")
+    give_out(study, pairs, batch, outputs)
+    batch.finish(None if rival.hypotheses_path or hints.training_data else n_rows, "rows")
+
+
+def _find_texts(
+    opened: Opened | None,
+    hypotheses_path: Path | None,
+    utterances: Sequence[Utterance],
+    batch: Batch,
+    workers: Workers,
+    cache_path: Path | None,
+) -> tuple[list[tuple[Utterance, Scored]], float | None]:
+    """Recognise every utterance, or read its text; also return seconds of audio a core-second, if it is known."""
+    from data.cache import Cache
+
+    if opened:
+        return recognise(opened, utterances, batch, workers, Cache(cache_path) if cache_path else None)
+    return read_texts(utterances, hypotheses_path, batch) if hypotheses_path else [], None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from data.manifest import Manifest, Utterance
     from data.text import Normalizer
     from silero_like.bundle import BundleConfig
+    from silero_like.evaluation.hypotheses import Matched
     from silero_like.evaluation.scoring import Scored
 
 
@@ -61,31 +62,6 @@ def text_rule(lang: str, alike: bool) -> TextRule:
     if suffix and rule.label != lang:
         raise SileroLikeError(f"no text rule {lang!r}: this release has {rule.label}")
     return rule
-
-
-def check_sources(
-    sources: Mapping[str, object], search: Mapping[str, object], work: Mapping[str, object], *, is_own: bool
-) -> None:
-    """Refuse two systems to measure, options of the search for a system that is not ours, and options of the work where
-    there is none; None is not given."""
-    given = [option for option, value in sources.items() if value is not None]
-    if len(given) > 1:
-        raise click.UsageError(f"give one of {', '.join(sources)}, not {' and '.join(given)}")
-    unused = [option for option, value in search.items() if value is not None]
-    if unused and (given not in ([], ["--model"]) or not is_own):
-        raise click.UsageError(f"{unused[0]} is for models of this project: leave it out with {given[0]}")
-    idle = [option for option, value in work.items() if value is not None]
-    if idle and given == ["--hypotheses"]:
-        raise click.UsageError(f"{idle[0]}: nothing is recognised with --hypotheses: leave it out")
-
-
-def check_outputs(paths: Mapping[str, Path | None], embed_audio: bool) -> None:
-    """Refuse one file for two results, and recordings for a page that is not asked for."""
-    given = [path.absolute() for path in paths.values() if path]
-    if len(set(given)) < len(given):
-        raise click.UsageError(f"expected another file for each of {', '.join(paths)}, got one twice")
-    if embed_audio and not paths["--html"]:
-        raise click.UsageError("--embed-audio is for the page: give --html, too")
 
 
 def check_lang(lang: str | None, config: BundleConfig | None) -> str | None:
@@ -157,14 +133,20 @@ def read_utterances(
     return list(utterances.values()), lang, {str(manifest.path): manifest.sha256 for manifest in manifests}
 
 
-def match_file(path: Path, utterances: Sequence[Utterance], batch: Batch) -> list[str]:
-    """Return the text of every utterance from a file of transcripts; what is missing is told and counts as empty."""
+def match_file(path: Path, utterances: Sequence[Utterance], batch: Batch) -> Matched:
+    """Return what a file of transcripts says of every utterance; lines of it that cannot be used are told."""
     from silero_like.evaluation.hypotheses import Segment, match_hypotheses, read_hypotheses
 
     hypotheses, problems = read_hypotheses(path)
     matched = match_hypotheses([Segment(u.audio_path, u.offset_s, u.duration_s) for u in utterances], hypotheses)
     for problem in (*problems, *matched.problems):
         batch.fail(problem)
+    return matched
+
+
+def texts_in_file(path: Path, utterances: Sequence[Utterance], batch: Batch) -> list[str]:
+    """Return the text of every utterance from a file of transcripts; what is missing is told and counts as empty."""
+    matched = match_file(path, utterances, batch)
     for utterance, text in zip(utterances, matched.texts, strict=True):
         if text is None:
             batch.fail(f"{path}: no hypothesis for {name_of(utterance)}, which counts as an empty one")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
+from silero_like.cli.evaluate_options import Outputs
 from silero_like.cli.players import as_address, link_to
 from silero_like.errors import AudioError
 from silero_like.writers import write_atomically
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
 Pairs = Sequence[tuple["Utterance", "Scored"]]
 
 
-def print_study(study: Study, details: bool) -> None:
+def give_out(study: Study, pairs: Pairs, batch: Batch, outputs: Outputs) -> None:
+    """Print the tables, and write the files that were asked for."""
+    _print_study(study, outputs.details)
+    _write_outputs(study, pairs, batch, outputs)
+
+
+def _print_study(study: Study, details: bool) -> None:
     from silero_like.evaluation.breakdown import format_breakdown, format_keywords
-    from silero_like.evaluation.scoring import format_table
     from silero_like.evaluation.study import format_study
+    from silero_like.evaluation.table import format_table
 
     click.echo(format_table(study.evaluation))
     if study.evaluation.audio_s_per_core_s is not None:
@@ -36,21 +43,12 @@ def print_study(study: Study, details: bool) -> None:
         click.echo("\n".join(["", *format_keywords(study.breakdown.keywords)]))
 
 
-def write_outputs(
-    study: Study,
-    pairs: Pairs,
-    batch: Batch,
-    *,
-    json_path: Path | None,
-    utterances_path: Path | None,
-    html_path: Path | None,
-    embed_audio: bool,
-) -> None:
-    """Write the files that were asked for; one that cannot be written is told, and the others are written."""
+def _write_outputs(study: Study, pairs: Pairs, batch: Batch, outputs: Outputs) -> None:
+    """Write the files; one that cannot be written is told, and the others are written."""
     renderers: tuple[tuple[Path | None, Callable[[Path], str]], ...] = (
-        (json_path, lambda path: json.dumps(study.to_dict(), ensure_ascii=False, indent=1) + "\n"),
-        (utterances_path, lambda path: _lines(pairs, study.evaluation)),
-        (html_path, lambda path: _page(study, pairs, path, embed_audio)),
+        (outputs.json_path, lambda path: json.dumps(study.to_dict(), ensure_ascii=False, indent=1) + "\n"),
+        (outputs.utterances_path, lambda path: _lines(pairs, study.evaluation)),
+        (outputs.html_path, lambda path: _page(study, pairs, path, outputs.embed_audio)),
     )
     wanted = [(path, render) for path, render in renderers if path]
     list(batch.run(wanted, lambda pair: write_atomically(pair[0], pair[1](pair[0])), lambda pair: str(pair[0])))

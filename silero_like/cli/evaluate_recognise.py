@@ -1,4 +1,4 @@
-"""Recognise the utterances of `silero-like evaluate`: on any engine, and, with a cache, none twice."""
+"""Recognise the utterances of `silero-like evaluate`: here or on a cluster, and, with a cache, none twice."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from silero_like.cli.batch import Batch, describe
-from silero_like.cli.data_hear import Work, own_key, run_groups
-from silero_like.cli.decoder_options import bundle_sha256, load_elsewhere, load_recognizer
-from silero_like.cli.engine import GROUP, Engine
+from silero_like.cli.data_hear import Work, one_by_one, own_key, run_groups
+from silero_like.cli.decoder_options import Search, bundle_sha256, load_elsewhere, load_recognizer
 from silero_like.cli.evaluate_inputs import name_of
+from silero_like.cli.evaluate_options import Rival
 from silero_like.cli.evaluate_systems import PEERS, Command, EngineSystem, Recognised, System, core_seconds
+from silero_like.cli.workers import GROUP, Workers
 from silero_like.errors import AudioError
 
 if TYPE_CHECKING:
@@ -59,21 +61,22 @@ class Measured:
     """How the system failed; the text is empty then."""
 
 
-def open_system(command_line: str | None, peer: str | None, other: ModelSource | None, own: tuple[Any, ...]) -> Opened:
-    """Open a command, a peer, another engine, or else a model of ours: `own`, the arguments of `load_recognizer`."""
-    if command_line or peer or other:
-        opener: Callable[[], System] = partial(Command, command_line or "")
-        if not command_line:
-            opener = partial(_open_other, other) if other else PEERS[str(peer)]
+def open_system(source: ModelSource | None, rival: Rival, search: Search) -> Opened:
+    """Open a command, a peer, another engine, or else a model of ours, the bundled one if there is no source."""
+    other = source if source and not source.is_own else None
+    if rival.command_line or rival.peer or other:
+        opener: Callable[[], System] = partial(Command, rival.command_line or "")
+        if not rival.command_line:
+            opener = partial(_open_other, other) if other else PEERS[str(rival.peer)]
         system = opener()
         return Opened(system=system, key=f"{system.name} {other}", open=opener)
-    recognizer = load_recognizer(*own)
-    model, _, *search = own
+    model = source.path if source else None
+    recognizer = load_recognizer(model, search)
     tokenizer = recognizer.tokenizer
     return Opened(
         system=EngineSystem(recognizer, recognizer.decoder.name),
-        key=own_key(recognizer, model, *search),
-        open=partial(_open_own, bundle_sha256(model), own),
+        key=own_key(recognizer, model, search),
+        open=partial(_open_own, bundle_sha256(model), model, search),
         config=recognizer.config,
         tokens=lambda text: [tokenizer.pieces[token_id] for token_id in tokenizer.encode(text)],
     )
@@ -85,13 +88,13 @@ def _open_other(source: ModelSource) -> System:
     return EngineSystem(open_engine(source))
 
 
-def _open_own(sha256: str, own: tuple[Any, ...]) -> System:
-    recognizer = load_elsewhere(sha256, *own)
+def _open_own(sha256: str, model: Path | None, search: Search) -> System:
+    recognizer = load_elsewhere(sha256, model, search)
     return EngineSystem(recognizer, recognizer.decoder.name)
 
 
 def recognise(
-    opened: Opened, utterances: Sequence[Utterance], batch: Batch, engine: Engine, cache: Cache | None
+    opened: Opened, utterances: Sequence[Utterance], batch: Batch, workers: Workers, cache: Cache | None
 ) -> tuple[list[tuple[Utterance, Scored]], float]:
     """Transcribe every utterance whose audio can be read; also return seconds of audio a core-second.
 
@@ -103,11 +106,11 @@ def recognise(
     found = {utterance: Measured(**values) for utterance, values in kept.items() if values is not None}
     new = [utterance for utterance in (keys if cache else utterances) if utterance not in found]
     results = run_groups(
-        partial(_measure_group, opened.system),
+        partial(one_by_one, partial(_measure, opened.system)),
         new,
         name_of,
-        engine=engine,
-        group_size=GROUP if engine.is_ray else 1,
+        workers=workers,
+        group_size=GROUP if workers.is_ray else 1,
         open_work=partial(_open_work, opened.open),
     )
     for utterance, measured in batch.sift(results, new, name_of):
@@ -143,17 +146,7 @@ def _in_order(
 
 
 def _open_work(open_system: Callable[[], System]) -> Work[Utterance, Measured]:
-    return partial(_measure_group, open_system())
-
-
-def _measure_group(system: System, utterances: Sequence[Utterance]) -> list[Measured | Exception]:
-    measured: list[Measured | Exception] = []
-    for utterance in utterances:
-        try:
-            measured.append(_measure(system, utterance))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other recordings go on
-            measured.append(error)
-    return measured
+    return partial(one_by_one, partial(_measure, open_system()))
 
 
 def _measure(system: System, utterance: Utterance) -> Measured:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.evaluate_inputs import TextRule, match_file
+from silero_like.cli.evaluate_inputs import TextRule, texts_in_file
 from silero_like.cli.evaluate_recognise import make_scored
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def read_texts(utterances: Sequence[Utterance], path: Path, batch: Batch) -> list[tuple[Utterance, Scored]]:
     """Give every utterance its text from a file of transcripts."""
-    texts = match_file(path, utterances, batch)
+    texts = texts_in_file(path, utterances, batch)
     return [(utterance, make_scored(utterance, text)) for utterance, text in zip(utterances, texts, strict=True)]
 
 

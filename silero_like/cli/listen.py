@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from silero_like.cli.decoder_options import decoder_options, load_recognizer
+from silero_like.cli.decoder_options import Search, decoder_options, load_recognizer
+from silero_like.cli.model_option import bundle_option
 from silero_like.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
-)
+@bundle_option
 @decoder_options
 @click.option("--device", help="Number, or a part of the name, of the microphone [default: the system's].")
 @click.option("--devices", is_flag=True, help="List the microphones.")
@@ -42,10 +40,7 @@ if TYPE_CHECKING:
 )
 def listen(
     model: str | None,
-    decoder: str | None,
-    beam_width: int | None,
-    lm: str | None,
-    hotwords_path: Path | None,
+    search: Search,
     device: str | None,
     devices: bool,
     latency: float,
@@ -69,9 +64,7 @@ def listen(
         click.echo("\n".join(list_microphones()))
         return
     microphone = Microphone(int(device) if device and device.isdecimal() else device)
-    stream = load_recognizer(model, decoder, beam_width, lm, hotwords_path).stream(
-        latency_s=latency, sample_rate=microphone.sample_rate
-    )
+    stream = load_recognizer(model, search).stream(latency_s=latency, sample_rate=microphone.sample_rate)
     click.echo(f"listening to {microphone.name}; Ctrl-C ends it", err=True)
     with ProgressLine() as line:
         with until_stopped(), contextlib.closing(microphone.chunks()) as chunks:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 from collections import Counter
@@ -17,6 +16,8 @@ import click
 
 from silero_like.cli.batch import Batch, Failure, failure
 from silero_like.cli.jobs import Jobs
+from silero_like.cli.model_option import bundle_option
+from silero_like.cli.option_group import option_group
 from silero_like.cli.paths import OUTPUT_FILE
 
 if TYPE_CHECKING:
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from data.segment import Segmenter
     from data.subtitles import Cue
     from data.utterances import Found, Request
-
-MODEL_OPTION = click.option(
-    "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +56,10 @@ class Choices:
 
 def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add --model, --min-score, --min-duration, --max-duration, --channel, --all and --jobs, handed on as `choices`."""
-    made = (
-        MODEL_OPTION,
+    return option_group(
+        "choices",
+        Choices,
+        bundle_option,
         click.option("--min-score", type=float, help="Keep sentences from this score on, at most 0 [default: -5]."),
         click.option(
             "--min-duration",
@@ -82,18 +81,6 @@ def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Cal
         ),
         click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."),
     )
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(command)
-        def chosen(*args: Any, **options: Any) -> Any:
-            choices = Choices(**{field.name: options.pop(field.name) for field in dataclasses.fields(Choices)})
-            return command(*args, choices=choices, **options)
-
-        for option in reversed(made):
-            chosen = option(chosen)
-        return chosen
-
-    return decorate
 
 
 def process(batch: Batch, requests: Sequence[Request], out: Path, choices: Choices) -> None:

@@ -1,4 +1,4 @@
-"""`--model` of the commands that take other engines too."""
+"""`--model`: a bundle, or what another engine runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     ParamType = click.ParamType[ModelSource]
 else:
     ParamType = click.ParamType
+
+bundle_option = click.option(
+    "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
+)
 
 
 class ModelType(ParamType):
@@ -33,3 +37,4 @@ class ModelType(ParamType):
 
 
 MODEL = ModelType()
+"""The type of `--model` where other engines are taken, too."""

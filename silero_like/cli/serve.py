@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,9 +74,7 @@ def serve(
       silero-like serve --host 0.0.0.0 --token-file token.txt --workers 4 --grpc-port 50051
       curl -F file=@samples/audiobook.opus -F response_format=srt http://127.0.0.1:8000/v1/audio/transcriptions
     """
-    from silero_like.bundle import BUNDLED_PATH
     from silero_like.cli.decoder_options import read_hotword_lines
-    from silero_like.engines import OWN, ModelSource
     from silero_like.errors import MissingExtraError
 
     try:
@@ -85,22 +84,9 @@ def serve(
         raise MissingExtraError(f"serve needs {error.name}: pip install 'silero_like[serve]'") from error
     if grpc_port is not None:
         _check_grpc()
-
-    named: dict[str, ModelSource] = {}
-    for source in models or (ModelSource(OWN, BUNDLED_PATH),):
-        name = _name_of(source)
-        if name in named:
-            raise click.UsageError(f"--model: two models are called {name}: write NAME=...")
-        named[name] = source
-    language_models = {}
-    for value in lms:
-        name, path = _named(value)
-        if not name or not path.is_file() or name == "none":
-            raise click.UsageError(f"--lm: expected NAME=PATH of a file, got {value!r}")
-        language_models[name] = path
     settings = ServeSettings(
-        models=named,
-        language_models=language_models,
+        models=_models(models),
+        language_models=_language_models(lms),
         read_hotwords=read_hotword_lines,
         workers=workers or len(os.sched_getaffinity(0)),
         max_queue=queue,
@@ -127,6 +113,20 @@ def _check_grpc() -> None:
         raise MissingExtraError(f"--grpc-port needs {error.name}: pip install 'silero_like[grpc]'") from error
 
 
+def _models(sources: Sequence[ModelSource]) -> dict[str, ModelSource]:
+    """Return the models by the names that requests give; the bundled one if there is no source."""
+    from silero_like.bundle import BUNDLED_PATH
+    from silero_like.engines import OWN, ModelSource
+
+    named: dict[str, ModelSource] = {}
+    for source in sources or (ModelSource(OWN, BUNDLED_PATH),):
+        name = _name_of(source)
+        if name in named:
+            raise click.UsageError(f"--model: two models are called {name}: write NAME=...")
+        named[name] = source
+    return named
+
+
 def _name_of(source: ModelSource) -> str:
     """Return what requests call a model; a bundle that is not one is told before the workers start."""
     from silero_like.bundle import load_bundle
@@ -136,6 +136,17 @@ def _name_of(source: ModelSource) -> str:
     if source.engine == OWN and source.path:
         own_name = load_bundle(source.path, verify=False).config.name
     return source.name or own_name
+
+
+def _language_models(values: Sequence[str]) -> dict[str, Path]:
+    """Read NAME=PATH of each."""
+    named = {}
+    for value in values:
+        name, path = _named(value)
+        if not name or not path.is_file() or name == "none":
+            raise click.UsageError(f"--lm: expected NAME=PATH of a file, got {value!r}")
+        named[name] = path
+    return named
 
 
 def _named(value: str) -> tuple[str, Path]:

@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.decoder_options import bundle_sha256, decoder_options, load_elsewhere, load_recognizer
-from silero_like.cli.engine import Engine, engine_options
+from silero_like.cli.decoder_options import Search, bundle_sha256, decoder_options, load_elsewhere, load_recognizer
 from silero_like.cli.inputs import Recording, find_recordings, output_paths
+from silero_like.cli.model_option import bundle_option
 from silero_like.cli.paths import INPUT_FOLDER, OUTPUT_FILE, OUTPUT_FOLDER
 from silero_like.cli.transcribe_work import Finished, Settings, Work
+from silero_like.cli.workers import Workers, worker_options
 from silero_like.writers import FORMATS, suffix_of
 
 JOINED_FORMATS = ("txt", "json", "jsonl", "ctm")
@@ -23,9 +24,7 @@ JOINED_FORMATS = ("txt", "json", "jsonl", "ctm")
 
 @click.command()
 @click.argument("inputs", metavar="[INPUT...]", nargs=-1)
-@click.option(
-    "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
-)
+@bundle_option
 @decoder_options
 @click.option(
     "--format", "format_", type=click.Choice(FORMATS), default="txt", show_default=True, help="Output format."
@@ -59,16 +58,13 @@ JOINED_FORMATS = ("txt", "json", "jsonl", "ctm")
 @click.option(
     "--watch", type=INPUT_FOLDER, help="Transcribe what is in this folder and what comes, until stopped; --resume."
 )
-@engine_options
+@worker_options
 @click.pass_context
 def transcribe(
     context: click.Context,
     inputs: tuple[str, ...],
     model: str | None,
-    decoder: str | None,
-    beam_width: int | None,
-    lm: str | None,
-    hotwords_path: Path | None,
+    search: Search,
     format_: str,
     output_dir: Path | None,
     resume: bool,
@@ -79,7 +75,7 @@ def transcribe(
     vad: bool,
     casing: str,
     watch: Path | None,
-    engine: Engine,
+    workers: Workers,
 ) -> None:
     """Turn recordings into text.
 
@@ -111,11 +107,11 @@ def transcribe(
         vad=vad,
         casing=casing == "pauses",
     )
-    if watch and engine.is_ray:
+    if watch and workers.is_ray:
         raise click.UsageError("--watch works on this machine: leave --engine ray out")
     _check(settings, inputs, watch, resume, output_dir)
     recordings, problems = find_recordings(inputs)
-    _check_recordings(recordings, output_dir, format_, engine)
+    _check_recordings(recordings, output_dir, format_, workers)
     paths = _paths(recordings, output_dir, format_)
     batch = Batch(context)
     if failures_path:
@@ -123,17 +119,16 @@ def transcribe(
     for problem in problems:
         batch.fail(problem.message, problem.source)
     if watch or recordings:
-        options = (model, decoder, beam_width, lm, hotwords_path)
-        elsewhere = partial(load_elsewhere, bundle_sha256(model), *options) if engine.is_ray else None
-        work = Work(load_recognizer(*options), settings, paths, elsewhere=elsewhere)
+        elsewhere = partial(load_elsewhere, bundle_sha256(model), model, search) if workers.is_ray else None
+        work = Work(load_recognizer(model, search), settings, paths, elsewhere=elsewhere)
         if output_dir:
-            made_by = (*_model_state(model, lm, hotwords_path), decoder, beam_width, settings)
+            made_by = (*_model_state(model, search), search.decoder, search.beam_width, settings)
             work = _with_journal(context, work, output_dir, made_by, resume=resume or watch is not None)
         if watch and output_dir:
-            n_files = _watch(watch, output_dir, work, engine, batch)
+            n_files = _watch(watch, output_dir, work, workers, batch)
             batch.finish(n_files, "files")
             return
-        _write(work, recordings, engine, batch)
+        _write(work, recordings, workers, batch)
     batch.finish(len(recordings) + len(problems), "inputs")
 
 
@@ -154,11 +149,11 @@ def _check(
         raise click.UsageError(f"--channels separate does not go with {other}: leave one of them out")
 
 
-def _check_recordings(recordings: Sequence[Recording], output_dir: Path | None, format_: str, engine: Engine) -> None:
+def _check_recordings(recordings: Sequence[Recording], output_dir: Path | None, format_: str, workers: Workers) -> None:
     """Refuse what cannot be done with so many recordings."""
-    is_shared = engine.is_ray or (engine.shares(1) > 1 and len(recordings) > 1)
+    is_shared = workers.is_ray or (workers.shares(1) > 1 and len(recordings) > 1)
     if is_shared and any(recording.source == "-" for recording in recordings):
-        option = "--engine ray" if engine.is_ray else "--jobs"
+        option = "--engine ray" if workers.is_ray else "--jobs"
         raise click.UsageError(f"standard input cannot be shared by {option}: transcribe it by itself")
     if len(recordings) > 1 and format_ not in JOINED_FORMATS and not output_dir:
         raise click.UsageError(f"--format {format_} of several recordings needs --output-dir: each is a file")
@@ -171,14 +166,14 @@ def _paths(recordings: Sequence[Recording], output_dir: Path | None, format_: st
     return dict(zip(recordings, output_paths(recordings, output_dir, suffix_of(format_)), strict=True))
 
 
-def _model_state(model: str | None, lm: str | None, hotwords_path: Path | None) -> list[str]:
+def _model_state(model: str | None, search: Search) -> list[str]:
     """Return what tells the model, the language model, the hotwords and this program from others."""
     from silero_like import __version__
     from silero_like.bundle import BUNDLED_PATH, CHECKSUMS_NAME
     from silero_like.cli.transcribe_journal import digest
 
     states = [__version__]
-    for path in (Path(model or BUNDLED_PATH) / CHECKSUMS_NAME, lm, hotwords_path):
+    for path in (Path(model or BUNDLED_PATH) / CHECKSUMS_NAME, search.lm, search.hotwords_path):
         if path in (None, "none"):
             states.append(str(path))
         else:
@@ -205,16 +200,16 @@ def _with_journal(
     return work
 
 
-def _write(work: Work, recordings: Sequence[Recording], engine: Engine, batch: Batch) -> None:
+def _write(work: Work, recordings: Sequence[Recording], workers: Workers, batch: Batch) -> None:
     """Transcribe recordings, to their files or to standard output."""
-    done = batch.sift(work.run(recordings, engine), recordings, lambda recording: recording.source)
+    done = batch.sift(work.run(recordings, workers), recordings, lambda recording: recording.source)
     if not work.paths:
         _print(done, work.settings, several=len(recordings) > 1)
     elif n_before := sum(finished.before for _, finished in done):
         click.echo(f"{n_before} of {len(recordings)} recordings were done before", err=True)
 
 
-def _watch(folder: Path, output_dir: Path, work: Work, engine: Engine, batch: Batch) -> int:
+def _watch(folder: Path, output_dir: Path, work: Work, workers: Workers, batch: Batch) -> int:
     """Transcribe what is in a folder and what comes, until a signal ends it; return how many files it was."""
     from silero_like.cli.signals import until_stopped
     from silero_like.cli.watch import settled_recordings
@@ -226,7 +221,7 @@ def _watch(folder: Path, output_dir: Path, work: Work, engine: Engine, batch: Ba
             n_files += len(ready)
             if work.journal:
                 work.journal.clear(paths.values())
-            _write(dataclasses.replace(work, paths=paths), ready, engine, batch)
+            _write(dataclasses.replace(work, paths=paths), ready, workers, batch)
     click.echo("stopped; the same command goes on", err=True)
     return n_files
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from silero_like.cli.batch import Failure, failure
-from silero_like.cli.engine import Engine, in_order
 from silero_like.cli.inputs import Recording, grouped, opened
+from silero_like.cli.workers import Workers, in_order
 from silero_like.writers import render, write_atomically
 
 if TYPE_CHECKING:
@@ -71,15 +71,15 @@ class Work:
     elsewhere: Callable[[], Recognizer] | None = None
     """Makes the recogniser on another machine, for a cluster."""
 
-    def run(self, recordings: Sequence[Recording], engine: Engine) -> Iterator[tuple[Recording, Finished | Failure]]:
+    def run(self, recordings: Sequence[Recording], workers: Workers) -> Iterator[tuple[Recording, Finished | Failure]]:
         """Yield each recording with what became of it, in order."""
-        if engine.is_ray:
-            yield from in_order(recordings, self._on_cluster(recordings, engine))
+        if workers.is_ray:
+            yield from in_order(recordings, self._on_cluster(recordings, workers))
         else:
-            yield from engine.run(grouped(recordings, engine.shares(len(recordings))), self, _source)
+            yield from workers.run(grouped(recordings, workers.shares(len(recordings))), self, _source)
 
     def _on_cluster(
-        self, recordings: Sequence[Recording], engine: Engine
+        self, recordings: Sequence[Recording], workers: Workers
     ) -> Iterator[tuple[Recording, Finished | Failure]]:
         """Let a cluster make the texts, and keep them here."""
         assert self.elsewhere, "a cluster needs to make the recogniser"
@@ -91,9 +91,9 @@ class Work:
                 states[recording] = found.state
             else:
                 yield recording, found
-        groups = grouped(list(states), engine.shares(len(states)))
+        groups = grouped(list(states), workers.shares(len(states)))
         open_work = partial(_open_work, self.elsewhere, self.settings, self.alone)
-        for recording, done in engine.run(groups, self, _source, open_work):
+        for recording, done in workers.run(groups, self, _source, open_work):
             yield recording, self._keep(recording, done.text, states[recording]) if isinstance(done, Finished) else done
 
     def __call__(self, group: Sequence[Recording]) -> list[Finished | Failure]:

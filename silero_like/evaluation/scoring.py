@@ -23,7 +23,8 @@ import numpy as np
 
 from decode.words import split_words
 from silero_like.errors import SileroLikeError
-from silero_like.evaluation.edits import Counts, edit_counts, format_rate
+from silero_like.evaluation.edits import Counts, edit_counts
+from silero_like.evaluation.table import format_table
 from silero_like.evaluation.uncertainty import Blocks, all_by, make_blocks, rate_interval
 
 __all__ = ["Counts", "Evaluation", "Row", "Score", "Scored", "edit_counts", "evaluate", "format_table"]
@@ -247,30 +248,6 @@ def _interval(
     return rate_interval([part for part, _ in spoken], columns, np.random.default_rng(seed), weights)
 
 
-def format_table(evaluation: Evaluation) -> str:
-    """Render the domains as text for a terminal; rates are fractions, S, I and D are word edits."""
-    counts = ("utterances", "minutes", "words")
-    header = ("domain", *counts, "WER", "95 % interval", "CER", "S", "I", "D", "empty", "balance")
-    rows = [header, *(_cells(name, score) for name, score in evaluation.domains.items())]
-    macro = evaluation.macro
-    low_high = _range(evaluation.macro_ci95["wer"], evaluation.micro.ci95_by)
-    rows.append(
-        ("macro", "", "", "", format_rate(macro["wer"]), low_high, format_rate(macro["cer"]), "", "", "", "", "")
-    )
-    rows.append(_cells("micro", evaluation.micro))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(n) for cell, n in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    about = f"{evaluation.model}, decoder {evaluation.decoder}, normaliser {evaluation.normalizer}"
-    remarks = [f"worst domain by CER: {evaluation.worst or 'none'}"]
-    few = [name for name, score in evaluation.domains.items() if score.wer_ci95 and score.ci95_by == "utterance"]
-    if few:
-        remarks.append(f"*: too few named speakers, so the interval holds for these speakers only ({', '.join(few)})")
-    return "\n".join([about, *lines, *remarks])
-
-
 def _count(item: Scored, normalizer: Callable[[str], str], lang: str) -> Row:
     reference, hypothesis = split_words(normalizer(item.reference)), split_words(normalizer(item.hypothesis))
     space = "" if lang in LANGS_WITHOUT_SPACES else " "
@@ -286,16 +263,3 @@ def _count(item: Scored, normalizer: Callable[[str], str], lang: str) -> Row:
 def _mean(rates: Iterable[float | None]) -> float | None:
     known = [rate for rate in rates if rate is not None]
     return fsum(known) / len(known) if known else None
-
-
-def _cells(name: str, score: Score) -> tuple[str, ...]:
-    low_high = _range(score.wer_ci95, score.ci95_by)
-    counts = (score.words.substitutions, score.words.insertions, score.words.deletions, score.empty)
-    minutes, words = f"{score.audio_s / 60:.1f}", str(score.words.length)
-    rates = (format_rate(score.words.rate), low_high, format_rate(score.chars.rate))
-    balance = "-" if score.balance is None else f"{score.balance:+.2f}"
-    return (name, str(score.utterances), minutes, words, *rates, *(str(count) for count in counts), balance)
-
-
-def _range(ci95: tuple[float, float] | None, by: str) -> str:
-    return f"{ci95[0]:.3f} - {ci95[1]:.3f}{'*' if by == 'utterance' else ' '}" if ci95 else "- "

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import grpc
-from google.protobuf.message import DecodeError
 from pydantic import ValidationError
 
 from silero_like.serve.guard import BODIES, check_token
@@ -19,6 +18,7 @@ from silero_like.serve.health import Health
 from silero_like.serve.messages import Answer, OpenStream, Transcription
 from silero_like.serve.observe import log, log_error
 from silero_like.serve.refusals import ServeError
+from silero_like.serve.rpc_messages import checked, given_fields, reader, to_bytes
 from silero_like.serve.selection import Search, check_language, find_model
 from silero_like.serve.speech_pb2 import (
     ListModelsRequest,
@@ -91,13 +91,13 @@ class Speech:
     def handler(self) -> Any:
         """Return what a server is given."""
         recognize = grpc.stream_unary_rpc_method_handler(
-            self._guarded("Recognize", self._recognize), _reader(RecognizeRequest), _to_bytes
+            self._guarded("Recognize", self._recognize), reader(RecognizeRequest), to_bytes
         )
         stream = grpc.stream_stream_rpc_method_handler(
-            self._guarded("StreamingRecognize", self._stream), _reader(StreamingRecognizeRequest), _to_bytes
+            self._guarded("StreamingRecognize", self._stream), reader(StreamingRecognizeRequest), to_bytes
         )
         models = grpc.stream_unary_rpc_method_handler(
-            self._guarded("ListModels", self._list_models), _reader(ListModelsRequest), _to_bytes
+            self._guarded("ListModels", self._list_models), reader(ListModelsRequest), to_bytes
         )
         methods = {"Recognize": recognize, "StreamingRecognize": stream, "ListModels": models}
         return grpc.method_handlers_generic_handler(SERVICE, methods)
@@ -175,7 +175,7 @@ class Speech:
         first = await self._first(context)
         if first.WhichOneof("request") != "start":
             raise ServeError(400, "invalid_value", "expected start in the first message")
-        given = _fields(first.start)
+        given = given_fields(first.start)
         name, search = self._search(given.pop("options", Options()))
         try:
             start = Start.model_validate({**search.model_dump(), **given, "type": "start"})
@@ -228,7 +228,7 @@ class Speech:
             raise ServeError(408, "upload_too_slow", text) from None
         if message is grpc.aio.EOF:
             raise ServeError(400, "invalid_value", "expected a message, got none")
-        return _checked(message)
+        return checked(message)
 
     async def _read_in_turn(self, context: Context) -> Any:
         async with self._readers:
@@ -241,7 +241,7 @@ class Speech:
             return None
         if message is grpc.aio.EOF:
             return "end"
-        if _checked(message).WhichOneof("request") != "pcm":
+        if checked(message).WhichOneof("request") != "pcm":
             raise ServeError(400, "invalid_value", "expected pcm after start: begin anew for another start")
         pcm: bytes = message.pcm
         if len(pcm) > MAX_MESSAGE_BYTES:
@@ -251,7 +251,7 @@ class Speech:
 
     def _search(self, options: Options) -> tuple[str, Search]:
         """Check options; return the model's name and how to search."""
-        given = _fields(options)
+        given = given_fields(options)
         language = given.pop("language", None)
         name = find_model(given.get("model"), self._pool)
         check_language(language, self._pool.models[name])
@@ -259,34 +259,6 @@ class Speech:
             return name, Search.model_validate(given)
         except ValidationError as error:
             raise ServeError(400, "invalid_value", f"options: {first_problem(error)}") from error
-
-
-def _reader(kind: type[Any]) -> Callable[[bytes], Any]:
-    """Return what makes of bytes a message, or what is wrong with them: gRPC takes an exception for our fault."""
-
-    def read(data: bytes) -> Any:
-        try:
-            return kind.FromString(data)
-        except DecodeError as error:
-            return error
-
-    return read
-
-
-def _checked(message: Any) -> Any:
-    if isinstance(message, DecodeError):
-        raise ServeError(400, "invalid_value", f"expected a message of speech.proto, got other bytes: {message}")
-    return message
-
-
-def _to_bytes(message: Any) -> bytes:
-    data: bytes = message.SerializeToString()
-    return data
-
-
-def _fields(message: Any) -> dict[str, Any]:
-    """Return the fields that are set."""
-    return {field.name: value for field, value in message.ListFields()}
 
 
 def _in_a_file(data: bytes) -> IO[bytes]:

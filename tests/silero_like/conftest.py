@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ import soundfile
 
 from silero_like.bundle import BUNDLE_FORMAT, BundleConfig, write_checksums
 from silero_like.tokenizer import Tokenizer, train_tokenizer
+
+if TYPE_CHECKING:
+    from silero_like.serve.settings import ServeSettings
 
 Array = npt.NDArray[np.float32]
 
@@ -88,6 +92,41 @@ def stand_in(_stand_in: StandIn, tmp_path: Path) -> StandIn:
     path = tmp_path / "bundle"
     shutil.copytree(_stand_in.path, path)
     return StandIn(path, _stand_in.tokenizer)
+
+
+@pytest.fixture(scope="session")
+def sherpa_path(bundled_model: Path, shared_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model as sherpa-onnx reads it, made once for all tests and workers, which leave it as it is."""
+    pytest.importorskip("sherpa_onnx", reason="needs the [sherpa-onnx] extra")
+    pytest.importorskip("onnx", reason="export needs the train extra")
+    from silero_like.sherpa import write_sherpa
+
+    kept = shared_path / "for-phones"
+    if not kept.exists():
+        made = tmp_path_factory.mktemp("sherpa") / kept.name
+        write_sherpa(bundled_model, made)
+        with contextlib.suppress(OSError):  # another worker was faster
+            made.rename(kept)
+    return kept
+
+
+@pytest.fixture(scope="module")
+def tone_settings(_stand_in: StandIn, tmp_path_factory: pytest.TempPathFactory) -> ServeSettings:
+    """A server of one worker; its model is a copy of the stand-in that the tests of a file may change."""
+    from silero_like.cli.decoder_options import read_hotword_lines
+    from silero_like.engines import OWN, ModelSource
+    from silero_like.serve.settings import ServeSettings
+
+    path = tmp_path_factory.mktemp("served") / "bundle"
+    shutil.copytree(_stand_in.path, path)
+    return ServeSettings(models={"tones": ModelSource(OWN, path)}, read_hotwords=read_hotword_lines, workers=1)
+
+
+@pytest.fixture(scope="module")
+def two_turns(_stand_in: StandIn) -> npt.NDArray[np.int16]:
+    """Samples `(N,)` for a live stream: two words, a second of silence, a third one."""
+    parts = [_stand_in.speak("one two"), np.zeros(16000, np.float32), _stand_in.speak("three")]
+    return (np.concatenate(parts) * 32767).astype("<i2")
 
 
 def _hz(token_id: int) -> float:

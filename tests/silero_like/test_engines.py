@@ -49,19 +49,8 @@ def named(*words: str, confidence: float = 0.5) -> list[Word]:
 
 
 @pytest.fixture(scope="module")
-def sherpa_folder(bundled_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("sherpa_onnx", reason="needs the [sherpa-onnx] extra")
-    pytest.importorskip("onnx", reason="export needs the train extra")
-    from silero_like.sherpa import write_sherpa
-
-    folder = tmp_path_factory.mktemp("sherpa") / "for-phones"
-    write_sherpa(bundled_model, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def sherpa(sherpa_folder: Path) -> Engine:
-    return open_engine(ModelSource(SHERPA, sherpa_folder))
+def sherpa(sherpa_path: Path) -> Engine:
+    return open_engine(ModelSource(SHERPA, sherpa_path))
 
 
 @pytest.mark.parametrize(
@@ -155,12 +144,12 @@ def evaluate(model: str, manifest: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["evaluate", str(manifest), "--model", model, *arguments])
 
 
-def test_sherpa_onnx_says_what_it_says_by_itself(sherpa_folder: Path, sherpa: Engine, bundled_model: Path) -> None:
+def test_sherpa_onnx_says_what_it_says_by_itself(sherpa_path: Path, sherpa: Engine, bundled_model: Path) -> None:
     import sherpa_onnx
 
     waveform = load_audio(SAMPLE)
     theirs: Any = sherpa_onnx.OfflineRecognizer.from_nemo_ctc(
-        str(sherpa_folder / "model.int8.onnx"), str(sherpa_folder / "tokens.txt")
+        str(sherpa_path / "model.int8.onnx"), str(sherpa_path / "tokens.txt")
     )
     stream = theirs.create_stream()
     stream.accept_waveform(16000, waveform)
@@ -175,7 +164,7 @@ def test_sherpa_onnx_says_what_it_says_by_itself(sherpa_folder: Path, sherpa: En
     assert np.median([abs(word.start - starts[word.word]) for word in shared]) < 0.1  # a frame is 0.08 s
 
 
-def test_a_folder_that_is_no_model(sherpa_folder: Path, bundled_model: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_model(sherpa_path: Path, bundled_model: Path, tmp_path: Path) -> None:
     def refused(**files: bytes | Path) -> str:
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
@@ -186,7 +175,7 @@ def test_a_folder_that_is_no_model(sherpa_folder: Path, bundled_model: Path, tmp
             open_engine(ModelSource(SHERPA, folder))
         return str(error.value)
 
-    tokens = sherpa_folder / "tokens.txt"
+    tokens = sherpa_path / "tokens.txt"
     assert "expected model.onnx or model.int8.onnx, and tokens.txt" in refused()
     assert "cannot read the model" in refused(model_onnx=b"x", tokens_txt=tokens)
     assert "expected model_type EncDecCTCModelBPE" in refused(
@@ -194,14 +183,14 @@ def test_a_folder_that_is_no_model(sherpa_folder: Path, bundled_model: Path, tmp
     )
 
 
-def test_evaluate_takes_the_spelling_and_refuses_what_the_engine_cannot_do(sherpa_folder: Path, tmp_path: Path) -> None:
+def test_evaluate_takes_the_spelling_and_refuses_what_the_engine_cannot_do(sherpa_path: Path, tmp_path: Path) -> None:
     manifest, out = ROOT / "samples" / "manifest.jsonl", tmp_path / "out.json"
-    result = evaluate(f"theirs=sherpa-onnx:{sherpa_folder}", manifest, "--json", str(out))
+    result = evaluate(f"theirs=sherpa-onnx:{sherpa_path}", manifest, "--json", str(out))
     assert result.exit_code == 0, result.output
     found = json.loads(out.read_text())
     assert (found["model"], found["decoder"]) == ("theirs", "its own")
     assert found["domains"]["audiobook"]["wer"] < 0.9 and found["audio_s_per_core_s"] > 0
-    result = evaluate(f"sherpa-onnx:{sherpa_folder}", manifest, "--decoder", "beam")
+    result = evaluate(f"sherpa-onnx:{sherpa_path}", manifest, "--decoder", "beam")
     assert result.exit_code == 2 and "--decoder is for models of this project" in result.output
     result = evaluate("sherpa-onnx:", manifest)
     assert result.exit_code == 2 and "add the path" in result.output
@@ -252,13 +241,13 @@ def test_without_the_package_the_pip_line_is_named(
         open_engine(ModelSource(engine, tmp_path))
 
 
-def test_a_folder_of_another_engine_is_no_bundle(sherpa_folder: Path) -> None:
+def test_a_folder_of_another_engine_is_no_bundle(sherpa_path: Path) -> None:
     with pytest.raises(BundleError):
-        open_engine(ModelSource(OWN, sherpa_folder))
+        open_engine(ModelSource(OWN, sherpa_path))
 
 
-def test_a_worker_serves_engines_side_by_side(sherpa_folder: Path, sherpa: Engine, stand_in: StandIn) -> None:
-    sources = {"ours": ModelSource(OWN, stand_in.path), "theirs": ModelSource(SHERPA, sherpa_folder)}
+def test_a_worker_serves_engines_side_by_side(sherpa_path: Path, sherpa: Engine, stand_in: StandIn) -> None:
+    sources = {"ours": ModelSource(OWN, stand_in.path), "theirs": ModelSource(SHERPA, sherpa_path)}
     worker = Worker(ServeSettings(models=sources, read_hotwords=read_hotword_lines))
     assert {name: model.info.engine for name, model in worker.models.items()} == {"ours": OWN, "theirs": SHERPA}
 

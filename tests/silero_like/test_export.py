@@ -24,30 +24,43 @@ def run_export(checkpoint: Path, out: Path, *options: str) -> None:
     assert result.exit_code == 0, result.output
 
 
-@pytest.mark.parametrize("options", [(), ("--weights", "int8")])
+@pytest.fixture(scope="module")
+def full(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that the command has written."""
+    path = tmp_path_factory.mktemp("full") / "bundle"
+    run_export(small_checkpoint, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def half(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another, with weights for fine-tuning: the graph's are float16 then."""
+    path = tmp_path_factory.mktemp("half") / "bundle"
+    run_export(small_checkpoint, path, "--weights", "int8")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["full", "half"])
 def test_a_checkpoint_becomes_a_bundle_that_loads_and_agrees_with_torch(
-    small_checkpoint: Path, tmp_path: Path, options: tuple[str, ...]
+    kind: str, request: pytest.FixtureRequest
 ) -> None:
-    run_export(small_checkpoint, tmp_path / "bundle", *options)
-    bundle = load_bundle(tmp_path / "bundle")
+    path: Path = request.getfixturevalue(kind)
+    bundle = load_bundle(path)
     assert (bundle.config.name, bundle.config.lang, bundle.config.training["steps"]) == ("small-test", "en", 12)
     runtime = Runtime(bundle)
-    assert check_reference(runtime, json.loads((tmp_path / "bundle" / "reference.json").read_text())) is None
-    card = (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    assert check_reference(runtime, json.loads((path / "reference.json").read_text())) is None
+    card = (path / "MODEL_CARD.md").read_text()
     assert all(text in card for text in ("small-test", "Somebody, CC0", "Hears nothing.", "seed: 7", "Not measured."))
-    transcript = load(tmp_path / "bundle").transcribe(np.zeros(16000, np.float32))
+    transcript = load(path).transcribe(np.zeros(16000, np.float32))
     assert transcript.duration == 1.0
 
 
-def test_half_weights_are_half_the_size(small_checkpoint: Path, tmp_path: Path) -> None:
-    run_export(small_checkpoint, tmp_path / "full")
-    run_export(small_checkpoint, tmp_path / "half", "--weights", "float16")
-    sizes = {name: weight_bytes(tmp_path / name / "model.onnx") for name in ("full", "half")}
-    assert sizes["half"] < 0.6 * sizes["full"]
+def test_half_weights_are_half_the_size(full: Path, half: Path) -> None:
+    assert weight_bytes(half / "model.onnx") < 0.6 * weight_bytes(full / "model.onnx")
     waveform = 0.1 * np.random.default_rng(0).standard_normal(30000).astype(np.float32)
-    full, half = (Runtime(load_bundle(tmp_path / name)).log_probs(waveform) for name in ("full", "half"))
-    np.testing.assert_allclose(full, half, atol=0.02)  # float16 keeps 11 bits of a weight
-    assert not np.array_equal(full, half)
+    exact, rounded = (Runtime(load_bundle(path)).log_probs(waveform) for path in (full, half))
+    np.testing.assert_allclose(exact, rounded, atol=0.02)  # float16 keeps 11 bits of a weight
+    assert not np.array_equal(exact, rounded)
 
 
 def weight_bytes(path: Path) -> int:
@@ -58,18 +71,16 @@ def weight_bytes(path: Path) -> int:
     return sum(len(t.raw_data) for t in tensors if int(np.prod(t.dims)) not in frontend)
 
 
-def test_long_recordings_are_stitched_exactly(small_checkpoint: Path, tmp_path: Path) -> None:
-    run_export(small_checkpoint, tmp_path / "bundle")
-    runtime = Runtime(load_bundle(tmp_path / "bundle"))
+def test_long_recordings_are_stitched_exactly(full: Path) -> None:
+    runtime = Runtime(load_bundle(full))
     waveform = 0.1 * np.random.default_rng(1).standard_normal(90 * FRAME_SAMPLES * 8 + 777).astype(np.float32)
     parts = list(runtime.stream_log_probs(np.array_split(waveform, 13), window_s=20))
     assert len(parts) > 3
     np.testing.assert_allclose(np.concatenate(parts), runtime.log_probs(waveform), atol=1e-4)
 
 
-def test_a_graph_that_differs_from_torch_is_refused(small_checkpoint: Path, tmp_path: Path) -> None:
-    run_export(small_checkpoint, tmp_path / "bundle")
-    runtime = Runtime(load_bundle(tmp_path / "bundle"))
+def test_a_graph_that_differs_from_torch_is_refused(small_checkpoint: Path, full: Path) -> None:
+    runtime = Runtime(load_bundle(full))
     torch.manual_seed(1)  # other weights than those exported
     with pytest.raises(BundleError, match="differs from torch"):
         check_parity(Recognizer(from_dict(read_checkpoint(small_checkpoint).model_config)).eval(), runtime)

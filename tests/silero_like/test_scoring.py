@@ -14,7 +14,8 @@ from data.text import get_normalizer
 from silero_like.errors import SileroLikeError
 from silero_like.evaluation import edits
 from silero_like.evaluation.edits import edit_distance
-from silero_like.evaluation.scoring import Counts, Evaluation, Scored, edit_counts, evaluate, format_table
+from silero_like.evaluation.scoring import Counts, Evaluation, Scored, edit_counts, evaluate
+from silero_like.evaluation.table import format_table
 
 
 def scored(domain: str, reference: str, hypothesis: str, speaker: str = "", duration_s: float = 1.0) -> Scored:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import json
 import os
 import re
-import shutil
 import signal
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,19 +42,10 @@ DOCUMENTED = [
 
 
 @pytest.fixture(scope="module")
-def served(_stand_in: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tone_settings: ServeSettings) -> Iterator[Served]:
     """One server for all tests, with a copy of the stand-in model that a test may change."""
-    path = tmp_path_factory.mktemp("served") / "bundle"
-    shutil.copytree(_stand_in.path, path)
-    settings = ServeSettings(
-        models={"tones": own(path), "other": own(path)},
-        read_hotwords=read_hotword_lines,
-        workers=1,
-        max_queue=2,
-        reload_s=0.05,
-        token=TOKEN,
-    )
-    with serving(settings) as running:
+    models = dict.fromkeys(("tones", "other"), tone_settings.models["tones"])
+    with serving(replace(tone_settings, models=models, max_queue=2, reload_s=0.05, token=TOKEN)) as running:
         yield running
 
 
@@ -188,7 +178,7 @@ def test_a_worker_that_dies_or_hangs_is_replaced(
     served: Served, speech: bytes, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if end == "too late":
-        monkeypatch.setattr(served.pool, "_settings", dataclasses.replace(served.settings, timeout_s=0.2))
+        monkeypatch.setattr(served.pool, "_settings", replace(served.settings, timeout_s=0.2))
     pid = worker_pid(served)
     os.kill(pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as threads:

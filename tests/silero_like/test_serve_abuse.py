@@ -7,12 +7,12 @@ import itertools
 import json
 import os
 import re
-import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -34,7 +34,6 @@ from tests.silero_like.serving import (
     Served,
     encode,
     multipart,
-    own,
     run_command,
     serving,
     wait_until,
@@ -60,16 +59,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def served(_stand_in: StandIn, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    path = tmp_path_factory.mktemp("served") / "bundle"
-    shutil.copytree(_stand_in.path, path)
-    settings = ServeSettings(
-        models={"tones": own(path)},
-        read_hotwords=read_hotword_lines,
-        workers=1,
-        max_upload_bytes=MAX_BYTES,
-        max_duration_s=MAX_DURATION_S,
-        upload_timeout_s=UPLOAD_S,
+def served(tone_settings: ServeSettings, folder: Path) -> Iterator[Served]:
+    settings = replace(
+        tone_settings, max_upload_bytes=MAX_BYTES, max_duration_s=MAX_DURATION_S, upload_timeout_s=UPLOAD_S
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "SILENT_S", 0.3)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +14,10 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the [serve] extra")
 
-from silero_like.cli.decoder_options import read_hotword_lines
 from silero_like.serve.app import PAGE_PATH
 from silero_like.serve.settings import ServeSettings
 from tests.silero_like.browser import Browser, is_there, open_browser
-from tests.silero_like.serving import Served, encode, own, serving, wait_until
+from tests.silero_like.serving import Served, encode, serving, wait_until
 
 if TYPE_CHECKING:
     from conftest import StandIn
@@ -66,11 +65,8 @@ return result;
 
 
 @pytest.fixture(scope="module")
-def served(_stand_in: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    path = tmp_path_factory.mktemp("served") / "bundle"
-    shutil.copytree(_stand_in.path, path)
-    settings = ServeSettings(models={"tones": own(path)}, read_hotwords=read_hotword_lines, workers=1, token=TOKEN)
-    with serving(settings) as running:
+def served(tone_settings: ServeSettings) -> Iterator[Served]:
+    with serving(replace(tone_settings, token=TOKEN)) as running:
         yield running
 
 

@@ -6,13 +6,13 @@ import json
 import math
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: E402
 from decode.words import Word  # noqa: E402
 from silero_like import load  # noqa: E402
 from silero_like.cli import main  # noqa: E402
-from silero_like.cli.decoder_options import read_hotword_lines  # noqa: E402
 from silero_like.recognizer import Transcript  # noqa: E402
 from silero_like.serve import rpc, speech_pb2_grpc  # noqa: E402
 from silero_like.serve.answers import render_answer  # noqa: E402
@@ -44,7 +43,7 @@ from silero_like.serve.speech_pb2 import (  # noqa: E402
     Start,
     StreamingRecognizeRequest,
 )
-from tests.silero_like.serving import Served, encode, own, serving, wait_until  # noqa: E402
+from tests.silero_like.serving import Served, encode, serving, wait_until  # noqa: E402
 
 if TYPE_CHECKING:
     from conftest import StandIn
@@ -58,13 +57,9 @@ Pcm = npt.NDArray[np.int16]
 
 
 @pytest.fixture(scope="module")
-def served(_stand_in: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    path = tmp_path_factory.mktemp("served") / "bundle"
-    shutil.copytree(_stand_in.path, path)
-    settings = ServeSettings(
-        models={"tones": own(path)},
-        read_hotwords=read_hotword_lines,
-        workers=1,
+def served(tone_settings: ServeSettings) -> Iterator[Served]:
+    settings = replace(
+        tone_settings,
         max_queue=1,
         max_streams=2,
         max_upload_bytes=MAX_BYTES,
@@ -89,12 +84,6 @@ def channel(served: Served, speech: bytes) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def speech(_stand_in: StandIn) -> bytes:
     return encode(_stand_in.speak("one two three"))
-
-
-@pytest.fixture(scope="module")
-def samples(_stand_in: StandIn) -> Pcm:
-    parts = [_stand_in.speak("one two"), np.zeros(16000, np.float32), _stand_in.speak("three")]
-    return (np.concatenate(parts) * 32767).astype("<i2")
 
 
 def recognize(channel: Any, audio: bytes, metadata: Any = ALLOWED, **options: Any) -> Any:
@@ -286,10 +275,10 @@ def test_a_full_queue_a_client_that_leaves_and_one_in_a_hurry(served: Served, ch
 
 
 @pytest.mark.parametrize("n_chunk", [1000, 16000])
-def test_a_stream_hears_what_a_stream_hears(served: Served, channel: Any, samples: Pcm, n_chunk: int) -> None:
+def test_a_stream_hears_what_a_stream_hears(served: Served, channel: Any, two_turns: Pcm, n_chunk: int) -> None:
     stream = load(served.settings.models["tones"].path).stream()
-    expected = [*stream.accept_waveform((samples / np.float32(32768)).astype(np.float32)), *stream.finish()]
-    found = list(hear(channel, messages(samples, n_chunk)))
+    expected = [*stream.accept_waveform((two_turns / np.float32(32768)).astype(np.float32)), *stream.finish()]
+    found = list(hear(channel, messages(two_turns, n_chunk)))
     assert [result.text for result in found if result.is_final] == ["one two", "three"]
     assert [(r.segment, r.is_final, r.text, r.confidence) for r in found] == [
         (r.segment, r.is_final, r.text, round(r.confidence, 4)) for r in expected
@@ -299,10 +288,10 @@ def test_a_stream_hears_what_a_stream_hears(served: Served, channel: Any, sample
     ]
 
 
-def test_streams_take_options_and_other_rates(channel: Any, samples: Pcm) -> None:
-    slow = hear(channel, messages(np.repeat(samples, 2), sample_rate=32000, latency_s=0.4))
+def test_streams_take_options_and_other_rates(channel: Any, two_turns: Pcm) -> None:
+    slow = hear(channel, messages(np.repeat(two_turns, 2), sample_rate=32000, latency_s=0.4))
     assert [result.text for result in slow if result.is_final] == ["one two", "three"]
-    found = hear(channel, messages(samples // 2, options=Options(hotwords=["two\t-300"])))
+    found = hear(channel, messages(two_turns // 2, options=Options(hotwords=["two\t-300"])))
     assert "two" not in next(result.text for result in found if result.is_final)
 
 
@@ -375,14 +364,14 @@ def test_the_code_is_what_grpcio_tools_make_of_the_proto(tmp_path: Path) -> None
 
 
 def test_the_end_of_the_server_waits_for_a_call_and_gives_a_streams_last_result(
-    served: Served, samples: Pcm, speech: bytes
+    served: Served, two_turns: Pcm, speech: bytes
 ) -> None:
     """The last test: the server ends with it."""
     end = threading.Event()
 
     def talk() -> Iterator[Any]:
         yield StreamingRecognizeRequest(start=Start())
-        yield StreamingRecognizeRequest(pcm=samples[: len(samples) // 3].tobytes())
+        yield StreamingRecognizeRequest(pcm=two_turns[: len(two_turns) // 3].tobytes())
         end.wait(20)
 
     (worker,) = served.pool._workers

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,32 +18,20 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from silero_like import load
-from silero_like.cli.decoder_options import read_hotword_lines
 from silero_like.serve.settings import ServeSettings
-from tests.silero_like.serving import Served, own, serving, wait_until
+from tests.silero_like.serving import Served, serving, wait_until
 
 if TYPE_CHECKING:
-    from conftest import StandIn
+    pass
 
 TOKEN = "a secret"
 START = {"type": "start", "token": TOKEN}
 
 
 @pytest.fixture(scope="module")
-def served(_stand_in: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    path = tmp_path_factory.mktemp("served") / "bundle"
-    shutil.copytree(_stand_in.path, path)
-    settings = ServeSettings(
-        models={"tones": own(path)}, read_hotwords=read_hotword_lines, workers=1, max_streams=2, idle_s=0.5, token=TOKEN
-    )
-    with serving(settings) as running:
+def served(tone_settings: ServeSettings) -> Iterator[Served]:
+    with serving(replace(tone_settings, max_streams=2, idle_s=0.5, token=TOKEN)) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def speech(_stand_in: StandIn) -> npt.NDArray[np.int16]:
-    parts = [_stand_in.speak("one two"), np.zeros(16000, np.float32), _stand_in.speak("three")]
-    return (np.concatenate(parts) * 32767).astype("<i2")
 
 
 @contextlib.contextmanager
@@ -77,10 +65,10 @@ def hear(served: Served, samples: npt.NDArray[np.int16], n_chunk: int = 1600, **
 
 
 @pytest.mark.parametrize("n_chunk", [1000, 16000])
-def test_it_hears_what_a_stream_hears(served: Served, speech: npt.NDArray[np.int16], n_chunk: int) -> None:
+def test_it_hears_what_a_stream_hears(served: Served, two_turns: npt.NDArray[np.int16], n_chunk: int) -> None:
     stream = load(served.settings.models["tones"].path).stream()
-    expected = [*stream.accept_waveform((speech / np.float32(32768)).astype(np.float32)), *stream.finish()]
-    results = hear(served, speech, n_chunk)
+    expected = [*stream.accept_waveform((two_turns / np.float32(32768)).astype(np.float32)), *stream.finish()]
+    results = hear(served, two_turns, n_chunk)
     assert [result["text"] for result in results if result["type"] == "final"] == ["one two", "three"]
     assert [{**result, "type": None} for result in results] == [
         {"type": None, **{key: value for key, value in result.to_dict().items() if key != "is_final"}}
@@ -88,10 +76,10 @@ def test_it_hears_what_a_stream_hears(served: Served, speech: npt.NDArray[np.int
     ]
 
 
-def test_streams_do_not_hear_each_other(served: Served, speech: npt.NDArray[np.int16]) -> None:
+def test_streams_do_not_hear_each_other(served: Served, two_turns: npt.NDArray[np.int16]) -> None:
     with talking(served) as first, talking(served, START | {"latency_s": 1.0}) as second:
-        for begin in range(0, len(speech), 3200):
-            first.send(speech[begin : begin + 3200].tobytes())
+        for begin in range(0, len(two_turns), 3200):
+            first.send(two_turns[begin : begin + 3200].tobytes())
             second.send(np.zeros(3200, "<i2").tobytes())
         first.send('{"type": "end"}')
         second.send('{"type": "end"}')
@@ -99,11 +87,11 @@ def test_streams_do_not_hear_each_other(served: Served, speech: npt.NDArray[np.i
         assert [message["type"] for message in rest(second)[0]] == ["started", "done"]
 
 
-def test_other_rates_and_hotwords(served: Served, speech: npt.NDArray[np.int16]) -> None:
-    slow = np.repeat(speech, 2)
+def test_other_rates_and_hotwords(served: Served, two_turns: npt.NDArray[np.int16]) -> None:
+    slow = np.repeat(two_turns, 2)
     finals = [r["text"] for r in hear(served, slow, sample_rate=32000) if r["type"] == "final"]
     assert finals == ["one two", "three"]
-    finals = [r["text"] for r in hear(served, speech // 2, hotwords=["two\t-300"]) if r["type"] == "final"]
+    finals = [r["text"] for r in hear(served, two_turns // 2, hotwords=["two\t-300"]) if r["type"] == "final"]
     assert "two" not in finals[0]
 
 
@@ -174,24 +162,23 @@ def test_a_message_that_is_too_large(served: Served) -> None:
     wait_until(lambda: served.pool.n_streams == 0)
 
 
-def test_when_the_worker_dies_others_can_begin(served: Served, speech: npt.NDArray[np.int16]) -> None:
+def test_when_the_worker_dies_others_can_begin(served: Served, two_turns: npt.NDArray[np.int16]) -> None:
     with talking(served) as socket:
         socket.recv()
         assert served.pool._live
         served.pool._live.worker.kill()
-        socket.send(speech.tobytes())
+        socket.send(two_turns.tobytes())
         assert rest(socket)[1] == 1011
     wait_until(lambda: served.pool.is_ready)
-    assert [r["text"] for r in hear(served, speech) if r["type"] == "final"] == ["one two", "three"]
+    assert [r["text"] for r in hear(served, two_turns) if r["type"] == "final"] == ["one two", "three"]
 
 
 def test_the_end_of_the_server_gives_the_last_result(
-    _stand_in: StandIn,  # noqa: PT019
-    speech: npt.NDArray[np.int16],
+    tone_settings: ServeSettings,
+    two_turns: npt.NDArray[np.int16],
 ) -> None:
-    settings = ServeSettings(models={"tones": own(_stand_in.path)}, read_hotwords=read_hotword_lines, workers=1)
-    with serving(settings) as running, talking(running, {"type": "start"}) as socket:
-        socket.send(speech[: len(speech) // 3].tobytes())
+    with serving(tone_settings) as running, talking(running, {"type": "start"}) as socket:
+        socket.send(two_turns[: len(two_turns) // 3].tobytes())
         assert [json.loads(socket.recv())["type"] for _ in range(2)] == ["started", "partial"]
         running.server.should_exit = True
         messages, code = rest(socket)

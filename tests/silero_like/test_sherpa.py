@@ -70,6 +70,14 @@ def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="module")
+def float_path(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The untrained model for sherpa-onnx."""
+    path = tmp_path_factory.mktemp("sherpa") / "float"
+    write_sherpa(bundle_path, path)
+    return path
+
+
 def in_language(bundle: Path, folder: Path, lang: str) -> Path:
     """The same model with a tokenizer of another language."""
     shutil.copytree(bundle, folder)
@@ -129,13 +137,12 @@ def test_sherpa_onnx_reads_the_same_text_in_every_language(bundle_path: Path, tm
     assert sherpa_texts(tmp_path / "sherpa", waveforms[1:]) == expected[1:]
 
 
-def test_the_folder_holds_what_the_loader_reads(bundle_path: Path, tmp_path: Path) -> None:
-    write_sherpa(bundle_path, tmp_path / "sherpa")
+def test_the_folder_holds_what_the_loader_reads(float_path: Path) -> None:
     names = {"model.onnx", "tokens.txt", "MODEL_CARD.md", "checksums.json"}
-    assert {path.name for path in (tmp_path / "sherpa").iterdir()} == names
-    lines = (tmp_path / "sherpa" / "tokens.txt").read_text(encoding="utf-8").splitlines()
+    assert {path.name for path in float_path.iterdir()} == names
+    lines = (float_path / "tokens.txt").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "<unk> 0" and lines[-1] == f"<blk> {N_PIECES}" and len(lines) == N_PIECES + 1
-    session = onnxruntime.InferenceSession(tmp_path / "sherpa" / "model.onnx")
+    session = onnxruntime.InferenceSession(float_path / "model.onnx")
     metadata = session.get_modelmeta().custom_metadata_map
     assert metadata == {
         "model_type": "EncDecCTCModelBPE",
@@ -153,9 +160,8 @@ def test_the_folder_holds_what_the_loader_reads(bundle_path: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("n_frames", [1, 7, 8, 9, 163])
-def test_features_behind_an_utterance_do_not_matter(bundle_path: Path, tmp_path: Path, n_frames: int) -> None:
-    write_sherpa(bundle_path, tmp_path / "sherpa")
-    session = onnxruntime.InferenceSession(tmp_path / "sherpa" / "model.onnx")
+def test_features_behind_an_utterance_do_not_matter(float_path: Path, n_frames: int) -> None:
+    session = onnxruntime.InferenceSession(float_path / "model.onnx")
     features = np.random.default_rng(0).normal(-7, 2, (2, 80, 170)).astype(np.float32)
     (alone,) = session.run(None, {"audio_signal": features[:1, :, :n_frames], "length": np.array([n_frames])})
     (batch,) = session.run(None, {"audio_signal": features, "length": np.array([n_frames, 170])})
@@ -179,12 +185,15 @@ def test_a_checkpoint_in_a_folder_a_bundle_to_quantize_and_a_foreign_graph_are_r
 
 
 def test_the_documented_python_runs(
-    bundled_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bundled_model: Path,
+    sherpa_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pytest.importorskip("sherpa_onnx", reason="the other runtime is in the dev extra")
     page = (ROOT / "docs" / "other-runtimes.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
-    write_sherpa(bundled_model, tmp_path / "for-phones")
+    (tmp_path / "for-phones").symlink_to(sherpa_path)
     waveform = load_audio(ROOT / "samples" / "audiobook.opus")
     soundfile.write(tmp_path / "speech.wav", waveform, 16000)
     monkeypatch.chdir(tmp_path)
@@ -194,15 +203,14 @@ def test_the_documented_python_runs(
 
 @pytest.mark.corpus
 def test_the_bundled_model_says_nearly_the_same_in_sherpa_onnx(
-    bundled_model: Path, corpus_path: Path, tmp_path: Path
+    bundled_model: Path, corpus_path: Path, sherpa_path: Path
 ) -> None:
-    write_sherpa(bundled_model, tmp_path / "sherpa")
-    assert (tmp_path / "sherpa" / "model.int8.onnx").is_file()
+    assert (sherpa_path / "model.int8.onnx").is_file()
     waveforms = read_speech(corpus_path, 2)
     expected = our_texts(bundled_model, waveforms)
     # an int8 model rounds some values to another level where a feature differs in its last digits: 2 % of the words
     # of 100 clips (docs/other-runtimes.md), 6 % of these
-    assert differing_words(expected, sherpa_texts(tmp_path / "sherpa", waveforms)) < 0.1
+    assert differing_words(expected, sherpa_texts(sherpa_path, waveforms)) < 0.1
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ def test_rounds_of_labels_and_training(
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["round", "0", "1"]
 
     monkeypatch.setattr(command, "_run", lambda _: pytest.fail("trained again"))
-    monkeypatch.setattr(command, "_label", lambda *_: pytest.fail("labelled again"))
+    monkeypatch.setattr(command._Labelling, "run", lambda *_: pytest.fail("labelled again"))
     again = run(recipe_path, speech, "--out", out, "--rounds", "1", "--min-confidence", "0.05")
     assert (again.exit_code, again.stdout) == (0, result.stdout)
     other = run(recipe_path, speech, "--out", out, "--rounds", "1", "--min-confidence", "0.5")
@@ -107,7 +107,7 @@ def test_what_is_asked_of_training(
         return 0
 
     monkeypatch.setattr(command, "_run", stopped)
-    monkeypatch.setattr(command, "_label", lambda *_: {})
+    monkeypatch.setattr(command._Labelling, "run", lambda *_: {})
     options = ["--out", tmp_path / "out", "--teacher", bundled_model, "--processes", "2", "--set", "seed=7"]
     result = run(recipe_path, speech, *options)
     assert result.exit_code == 1

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from data.cache import Cache
 from silero_like.cli import main, ray_cluster
 from silero_like.cli.batch import Failure
-from silero_like.cli.engine import Engine
 from silero_like.cli.pool import TRIES, Event, Pool
 from silero_like.cli.transcribe_journal import Journal
+from silero_like.cli.workers import Workers
 from silero_like.errors import SileroLikeError
 from tests.silero_like.conftest import StandIn
 
@@ -144,15 +144,15 @@ def test_a_cluster_without_a_free_cpu_is_told_and_one_that_loses_all_is_given_up
         list(Pool(cluster, lambda *_: 0, 2, tell).run([[1]]))
 
 
-def test_an_engine_here_and_elsewhere(rehearse: list[Rehearsal]) -> None:
+def test_workers_here_and_elsewhere(rehearse: list[Rehearsal]) -> None:
     groups = [[1, 2], [3]]
-    for engine in (Engine(), Engine(jobs=2), Engine(is_ray=True), Engine(is_ray=True, jobs=1)):
-        assert dict(engine.run(groups, square, str)) == {1: 1, 2: 4, 3: 9}
-        assert list(engine.run([], square, str)) == []
+    for workers in (Workers(), Workers(jobs=2), Workers(is_ray=True), Workers(is_ray=True, jobs=1)):
+        assert dict(workers.run(groups, square, str)) == {1: 1, 2: 4, 3: 9}
+        assert list(workers.run([], square, str)) == []
     assert len(rehearse) == 2
-    assert [Engine(jobs=3).shares(100), Engine().shares(100), Engine(is_ray=True).shares(100)] == [3, 1, 6]
+    assert [Workers(jobs=3).shares(100), Workers().shares(100), Workers(is_ray=True).shares(100)] == [3, 1, 6]
     rehearse.clear()
-    failed = dict(Engine(is_ray=True).run([[13]], square, str))[13]
+    failed = dict(Workers(is_ray=True).run([[13]], square, str))[13]
     assert failed == Failure("13: 3 workers were lost with it, the last: gone")
 
 
@@ -260,9 +260,9 @@ def test_pseudo_labels_from_a_cluster(
     stand_in: StandIn, speech: Path, tmp_path: Path, rehearse: list[Rehearsal]
 ) -> None:
     texts = []
-    for name, engine in (("here", ()), ("there", RAY)):
+    for name, where in (("here", ()), ("there", RAY)):
         out = tmp_path / name / "labels.jsonl"
-        result = run("data", "pseudo-label", speech, out, "--model", stand_in.path, *engine)
+        result = run("data", "pseudo-label", speech, out, "--model", stand_in.path, *where)
         assert (result.exit_code, "speech-2.wav: not audio" in result.stderr) == (1, True)
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         texts.append([row["text"] for row in rows])

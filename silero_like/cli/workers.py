@@ -6,42 +6,24 @@ import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 
 from silero_like.cli.batch import Failure
 from silero_like.cli.jobs import Jobs
+from silero_like.cli.option_group import option_group
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Command = TypeVar("Command", bound=Callable[..., Any])
 Work = Callable[[Sequence[Item]], Sequence[Result | Failure]]
 
 GROUP = 16
 """Items that go to a worker together; a worker that is lost has as many done again."""
 
-_OPTIONS = (
-    click.option(
-        "--engine",
-        "engine_name",
-        type=click.Choice(["local", "ray"]),
-        default="local",
-        show_default=True,
-        help="Where to work: on this machine, or on a Ray cluster (extra [ray]).",
-    ),
-    click.option(
-        "--address",
-        help="Head of the Ray cluster, HOST:PORT or auto [default: $RAY_ADDRESS, one that runs here, or a new one].",
-    ),
-    click.option(
-        "--jobs", type=click.IntRange(min=1), help="Processes [default: 1; of Ray, one a CPU of the cluster]."
-    ),
-)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Engine:
+class Workers:
     """Does groups of items: one after the other, in processes, or on a cluster."""
 
     jobs: int | None = None
@@ -92,19 +74,31 @@ class Engine:
                 yield from zip(group, work(group), strict=True)
 
 
-def engine_options(command: Command) -> Command:
-    """Add --engine, --address and --jobs: the argument engine. To stand next above `click.pass_context`."""
+def _make_workers(engine: str, address: str | None, jobs: int | None) -> Workers:
+    if address and engine != "ray":
+        raise click.UsageError("--address is for a Ray cluster: give --engine ray, too")
+    return Workers(jobs=jobs, is_ray=engine == "ray", address=address)
 
-    @functools.wraps(command)
-    def wrapped(*args: Any, engine_name: str, address: str | None, jobs: int | None, **values: Any) -> Any:
-        if address and engine_name != "ray":
-            raise click.UsageError("--address is for a Ray cluster: give --engine ray, too")
-        return command(*args, engine=Engine(jobs=jobs, is_ray=engine_name == "ray", address=address), **values)
 
-    decorated: Any = wrapped
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+worker_options = option_group(
+    "workers",
+    _make_workers,
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Where to work: on this machine, or on a Ray cluster (extra [ray]).",
+    ),
+    click.option(
+        "--address",
+        help="Head of the Ray cluster, HOST:PORT or auto [default: $RAY_ADDRESS, one that runs here, or a new one].",
+    ),
+    click.option(
+        "--jobs", type=click.IntRange(min=1), help="Processes [default: 1; of Ray, one a CPU of the cluster]."
+    ),
+)
+"""--engine, --address and --jobs, as `workers`."""
 
 
 def in_order(items: Iterable[Item], done: Iterable[tuple[Item, Result]]) -> Iterator[tuple[Item, Result]]:
