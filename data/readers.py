@@ -258,7 +258,7 @@ def _of_supervision(part: Any, where: str, start_s: float, name: str, path: Path
             lang=_string(part.get("language") or ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
-        return Refusal(where=where, kind="not a supervision", detail=": expected start and duration in seconds, strings")
+        return Refusal(where=where, kind="not a supervision", detail=": expected start, duration (s), and strings")
 
 
 def _string(value: object) -> str:
