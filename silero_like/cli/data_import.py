@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.paths import INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, OUTPUT_FOLDER, OutputPath
+from silero_like.cli.paths import INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, OUTPUT_FOLDER, OutputPath, refuse_replacing
 from silero_like.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def import_command(
     from data.verbalize import VERBALIZERS
     from silero_like.errors import ConfigError
 
+    refuse_replacing((out, json_path), [source])
     reader = READERS[format_name]
     if ("folder" if source.is_dir() else "file") not in reader.kinds:
         raise click.UsageError(f"{source}: expected {reader.source}")
@@ -134,6 +135,7 @@ def export(context: click.Context, format_name: str, manifest: Path, out: Path, 
     from data.exporter import EXPORTERS
     from data.summary import Summary, good_rows
 
+    refuse_replacing((out, json_path), [manifest])
     summary = Summary()
     with ProgressLine() as line:
         EXPORTERS[format_name](counted(good_rows(manifest, summary), summary, progress(line)), out.absolute())

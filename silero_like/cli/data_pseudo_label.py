@@ -21,7 +21,7 @@ from silero_like.cli.data_pseudo_work import (
 from silero_like.cli.decoder_options import decoder_options
 from silero_like.cli.engine import Engine, engine_options
 from silero_like.cli.evaluate_systems import PEERS
-from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE, refuse_replacing
 
 
 @click.command("pseudo-label")
@@ -103,8 +103,7 @@ def pseudo_label(
     """
     from data.cache import Cache
 
-    if out.resolve() in {path.resolve() for path in (*map(Path, inputs), *probe, *files)}:
-        raise click.UsageError(f"OUT.jsonl would replace {out}: name another file")
+    refuse_replacing((out, json_path), (*map(Path, inputs), *probe, *files))
     filters = make_filters(**filter_values)
     batch = Batch(context)
     teachers, lang = make_teachers(

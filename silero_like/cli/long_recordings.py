@@ -17,7 +17,7 @@ import click
 
 from silero_like.cli.batch import Batch, Failure, failure
 from silero_like.cli.jobs import Jobs
-from silero_like.cli.paths import OUTPUT_FILE
+from silero_like.cli.paths import OUTPUT_FILE, refuse_replacing
 
 if TYPE_CHECKING:
     from data.manifest import Utterance
@@ -42,6 +42,15 @@ class Choices:
     all_path: Path | None
     jobs: int
 
+    def check(self, out: Path, inputs: Sequence[Path]) -> None:
+        """Raise a usage error for outputs in place of inputs, and for bounds that nothing lies between."""
+        refuse_replacing((out, self.all_path), inputs)
+        refuse_replacing((self.all_path,), (out,))
+        if self.min_duration > self.max_duration:
+            raise click.UsageError(
+                f"--min-duration {self.min_duration:g} is above --max-duration {self.max_duration:g}: give both"
+            )
+
     def request(self, like: Utterance, texts: Sequence[str], cues: Sequence[Cue] = ()) -> Request:
         """Return a request for utterances of the chosen scores and lengths."""
         from data.utterances import Request
@@ -61,7 +70,7 @@ def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Cal
     """Add --model, --min-score, --min-duration, --max-duration, --channel, --all and --jobs, handed on as `choices`."""
     made = (
         MODEL_OPTION,
-        click.option("--min-score", type=float, help="Keep sentences from this score on, at most 0 [default: -5]."),
+        click.option("--min-score", type=click.FloatRange(max=0), help="Keep sentences from this score on [default: -5]."),
         click.option(
             "--min-duration",
             type=click.FloatRange(min=0),

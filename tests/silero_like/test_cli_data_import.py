@@ -93,6 +93,16 @@ def test_the_summary_says_how_texts_were_edited(corpus: Path, tmp_path: Path) ->
         assert json.loads(summary.read_text())["verbalizers"] == labels
 
 
+def test_what_is_read_is_not_replaced(corpus: Path, tmp_path: Path) -> None:
+    run("import", "folder", corpus, tmp_path / "all.jsonl")
+    manifest, before = tmp_path / "all.jsonl", (tmp_path / "all.jsonl").read_bytes()
+    for arguments in (["import", "nemo", manifest, manifest], ["export", "nemo", manifest, manifest]):
+        result = run(*arguments)
+        assert result.exit_code == 2 and f"would replace {manifest}" in result.stderr
+    assert run("check", manifest, "--write-clean", manifest).exit_code == 2
+    assert manifest.read_bytes() == before
+
+
 def test_words_need_a_language(corpus: Path, tmp_path: Path) -> None:
     result = run("import", "folder", corpus, tmp_path / "out.jsonl", "--verbalize")
     assert result.exit_code == 1

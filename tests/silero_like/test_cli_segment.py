@@ -209,6 +209,12 @@ def test_wrong_usage_and_bad_input(stand_in: StandIn, recording: Path, tmp_path:
         (["subtitles", recording, out], 2, "expected MEDIA SUBS OUT.jsonl, or FOLDER"),
         (["subtitles", tmp_path / "empty", out], 2, "no .srt or .vtt file"),
         (["subtitles", recording, text, out], 1, "expected an SRT or WebVTT file"),
+        (["segment", recording, text, recording], 2, "would replace"),
+        (["segment", recording, text, out, "--all", text], 2, "would replace"),
+        (["segment", recording, text, out, "--all", out], 2, "would replace"),
+        (["subtitles", recording, text, text], 2, "would replace"),
+        (["subtitles", recording, text, out, "--max-duration", "1", "--min-duration", "2"], 2, "is above --max-dur"),
+        (["segment", recording, text, out, "--min-score", "0.5"], 2, "--min-score"),
     ]
     for arguments, code, message in cases:
         result = run(*arguments, "--model", stand_in.path)
