@@ -70,7 +70,9 @@ def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Cal
     """Add --model, --min-score, --min-duration, --max-duration, --channel, --all and --jobs, handed on as `choices`."""
     made = (
         MODEL_OPTION,
-        click.option("--min-score", type=click.FloatRange(max=0), help="Keep sentences from this score on [default: -5]."),
+        click.option(
+            "--min-score", type=click.FloatRange(max=0), help="Keep sentences from this score on [default: -5]."
+        ),
         click.option(
             "--min-duration",
             type=click.FloatRange(min=0),
@@ -115,6 +117,7 @@ def process(batch: Batch, requests: Sequence[Request], out: Path, choices: Choic
     from silero_like.bundle import BUNDLED_PATH, load_bundle
     from silero_like.recognizer import load
 
+    n_inputs = len(requests) + batch.n_failed
     bundle = load_bundle(choices.model or BUNDLED_PATH, verify=False)
     journal = _Journal(out.with_name(f".{out.name}.partial"), (bundle.path / "checksums.json").read_bytes())
     done = journal.read()
@@ -133,7 +136,7 @@ def process(batch: Batch, requests: Sequence[Request], out: Path, choices: Choic
     click.echo(json.dumps(_summary([found for _, found in good], batch.n_failed), ensure_ascii=False))
     if not batch.n_failed:
         journal.remove()
-    batch.finish(len(requests), "recordings")
+    batch.finish(n_inputs, "recordings")
 
 
 class _Journal:

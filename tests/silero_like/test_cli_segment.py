@@ -120,10 +120,10 @@ def test_a_manifest_of_recordings_resumes_without_doing_work_twice(
 def test_a_damaged_recording_does_not_stop_the_others(stand_in: StandIn, recording: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
     rows = [{"audio_filepath": name, "duration": 9.0, "text": "\n".join(SENTENCES)} for name in ("bad.wav", "talk.wav")]
-    manifest = write_lines(tmp_path / "talks.jsonl", [json.dumps(row) for row in rows])
+    manifest = write_lines(tmp_path / "talks.jsonl", [*(json.dumps(row) for row in rows), "no row"])
     result = run("segment", manifest, tmp_path / "out.jsonl", "--model", stand_in.path, "--jobs", 2)
     assert result.exit_code == 1
-    assert "bad.wav: not audio" in result.stderr and "1 of 2 recordings failed" in result.stderr
+    assert "bad.wav: not audio" in result.stderr and "2 of 3 recordings failed" in result.stderr
     assert json.loads(result.stdout)["utterances"] == 5 and len(read_manifest(tmp_path / "out.jsonl").utterances) == 5
 
 
