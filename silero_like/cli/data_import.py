@@ -189,13 +189,13 @@ def split(
     batch, told = Batch(context), {}
 
     def work(manifest: Path) -> dict[str, object]:
-        parts, refused = split_manifest(manifest, (out_dir or manifest.parent).absolute(), shares, by)
+        parts, whole = split_manifest(manifest, (out_dir or manifest.parent).absolute(), shares, by)
         for name, part in parts.items():
             about = (
                 f"{part.summary.utterances} utterances, {part.summary.audio_s / 3600:.2f} h, {by}s: {len(part.keys)}"
             )
             click.echo(f"{manifest.name}: {name}: {about}", err=True)
-        tell_refused(batch, refused)
+        tell_refused(batch, whole)
         return {name: part.summary.as_json() | {f"{by}s": len(part.keys)} for name, part in parts.items()}
 
     for manifest, summary in batch.run(manifests, work, str):

@@ -135,6 +135,9 @@ def test_split_and_export(corpus: Path, tmp_path: Path) -> None:
     summary = tmp_path / "split.json"
     result = run("split", tmp_path / "all.jsonl", "--dev", "0.4", "--test", "0", "--json", summary)
     assert result.exit_code == 0
+    (tmp_path / "bad.jsonl").write_text((tmp_path / "all.jsonl").read_text(encoding="utf-8") + "\n[]\n")
+    bad = run("split", tmp_path / "bad.jsonl")
+    assert bad.exit_code == 1 and "Error: expected a JSON object: 1 of 4 rows\n" in bad.stderr
     told = json.loads(summary.read_text())["manifests"][str(tmp_path / "all.jsonl")]
     assert told["train"]["speakers"] + told["dev"]["speakers"] == 3
     assert f"all.jsonl: dev: {told['dev']['utterances']} utterances, 0.00 h, speakers: " in result.stderr
