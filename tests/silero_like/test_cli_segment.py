@@ -193,10 +193,14 @@ def test_align_writes_a_file_for_each_recording_once(stand_in: StandIn, tmp_path
     assert json.loads(run("align", manifest, tmp_path / "times", "--model", stand_in.path).stdout)["done_before"] == 1
     run("align", manifest, tmp_path / "times", "--model", stand_in.path, "--format", "textgrid")
     assert 'name = "words"' in (tmp_path / "times" / "a" / "talk.TextGrid").read_text()
-    manifest = write_lines(tmp_path / "rows.jsonl", [json.dumps(rows[5])])
-    result = run("align", manifest, tmp_path / "times", "--model", stand_in.path, "--overwrite")
-    assert result.exit_code == 1
-    assert "too short for the text 'one two three'" in result.stderr
+    (tmp_path / "bad.wav").write_text("no audio")
+    rows.append({"audio_filepath": "bad.wav", "duration": 1.0, "text": "one"})
+    manifest = write_lines(tmp_path / "rows.jsonl", [json.dumps(row) for row in rows])
+    result = run("align", manifest, tmp_path / "again", "--model", stand_in.path, "--jobs", 2)
+    assert result.exit_code == 1 and json.loads(result.stdout)["words"] == 14
+    assert "too short for the text 'one two three'" in result.stderr and "bad.wav: not audio" in result.stderr
+    assert [path.name for path in (tmp_path / "again").rglob("*.ctm")] == ["talk.ctm"]
+    assert (tmp_path / "again" / "a" / "talk.ctm").read_text().splitlines() == lines
 
 
 def test_wrong_usage_and_bad_input(stand_in: StandIn, recording: Path, tmp_path: Path) -> None:
