@@ -119,9 +119,7 @@ def _writer(model: str | None, format_: str) -> Callable[[Task], Aligned]:
             text = ctm(rows[0].audio_path.stem, words)
         else:
             spans = [(row.offset_s, row.offset_s + row.duration_s, row.text) for row in found]
-            text = textgrid(
-                {"utterances": spans, "words": word_spans(words)}, max((end for _, end, _ in spans), default=0)
-            )
+            text = textgrid({"utterances": spans, "words": word_spans(words)}, 0.0)
         if found:
             write_atomically(path, text)
         return Aligned(len(words), tuple(problems))

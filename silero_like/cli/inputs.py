@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import glob
 import hashlib
@@ -149,8 +150,13 @@ def _expand_list(name: str, problems: list[Problem]) -> Iterator[Recording]:
     except OSError as error:
         problems.append(Problem(name, f"{name}: cannot read this list ({error.strerror}): check the path"))
         return
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        data = data.decode("utf-16", "replace").encode()
     if not data.strip():
         problems.append(Problem(name, f"{name}: nothing in this list"))
+    if b"\0" in data:
+        problems.append(Problem(name, f"{name}: no text: expected a list of paths, one a line, in UTF-8"))
+        return
     for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
         text = os.fsdecode(line.removesuffix(b"\r"))
         if text == "-":

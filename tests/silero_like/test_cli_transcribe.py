@@ -268,6 +268,10 @@ def test_lists(transcribe: Callable[..., Result], talks: Path, tmp_path: Path, m
     assert missing.stderr == "Error: @missing.txt: cannot read this list (No such file or directory): check the path\n"
     (tmp_path / "empty.txt").write_text("\n")
     assert "nothing in this list" in transcribe("@empty.txt").stderr
+    (tmp_path / "windows.txt").write_text("talks/2.wav\n", encoding="utf-16", newline="\r\n")
+    several = transcribe("@talks/2.wav", "@windows.txt")  # the one is no list
+    assert (several.exit_code, several.stdout) == (1, f"{TEXTS[2]}\n")
+    assert several.stderr.startswith("Error: @talks/2.wav: no text: expected a list of paths, one a line, in UTF-8\n")
 
 
 def test_transcripts_of_listed_files_keep_their_folders(
