@@ -264,7 +264,7 @@ def tell_refused(batch: Batch, summary: Summary) -> None:
             click.echo(f"  {example}", err=True)
 
 
-def write_json(path: Path, content: dict[str, object]) -> None:
+def write_json(path: Path, content: Mapping[str, object]) -> None:
     from silero_like.writers import write_atomically
 
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
