@@ -99,7 +99,8 @@ def read_manifest(
     data = _read(path)
     utterances: list[Utterance] = []
     refusals: list[Refusal] = []
-    for _, row in _scan(path, data.removeprefix(codecs.BOM_UTF8).split(b"\n"), check_audio, need_text=need_text):
+    lines = data.removeprefix(codecs.BOM_UTF8).split(b"\n")
+    for _, row in _scan(path, lines, check_audio=check_audio, need_text=need_text):
         if isinstance(row, Utterance):
             utterances.append(row)
             continue
@@ -115,15 +116,10 @@ def read_manifest(
     )
 
 
-def stream_manifest(
-    path: str | Path, *, check_audio: bool = True, check_repeats: bool = True
-) -> Iterator[tuple[int, Utterance | Refusal]]:
-    """Yield (line number, row) one by one, as `read_manifest` would judge them; no row stays in memory.
+def stream_manifest(path: str | Path) -> Iterator[tuple[int, Utterance | Refusal]]:
+    """Yield (line number, row) one by one, as `read_manifest` would judge them, of a UTF-8 file of any length.
 
-    Args:
-        path: a UTF-8 JSON lines file of any length.
-        check_audio: also look whether each recording exists.
-        check_repeats: also refuse rows that repeat an earlier one, for 100 bytes of memory a row.
+    A row leaves 100 bytes in memory, by which another one that repeats it is known.
 
     Raises:
         ManifestError: the file cannot be read.
@@ -133,9 +129,19 @@ def stream_manifest(
         with path.open("rb") as file:
             if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
                 file.seek(0)
-            yield from _scan(path, file, check_audio, check_repeats=check_repeats)
+            yield from _scan(path, file, check_audio=True)
     except OSError as error:
         raise ManifestError(f"{path}: cannot read the manifest ({error.strerror})") from error
+
+
+def judge_row(
+    line: bytes, where: str, folder: Path, *, check_audio: bool = True, need_text: bool = True
+) -> Utterance | Refusal:
+    """Return what a line of UTF-8 JSON says, or what is wrong with it; relative paths begin at `folder`."""
+    try:
+        return _parse(line, folder, check_audio, need_text)
+    except BadLine as error:
+        return Refusal(where=where, kind=error.kind, detail=error.detail)
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
@@ -173,7 +179,7 @@ def write_whole(path: Path) -> Iterator[Path]:
 
 
 def _scan(
-    path: Path, lines: Iterable[bytes], check_audio: bool, *, check_repeats: bool = True, need_text: bool = True
+    path: Path, lines: Iterable[bytes], *, check_audio: bool, need_text: bool = True
 ) -> Iterator[tuple[int, Utterance | Refusal]]:
     """Judge each line; of the good ones a hash stays in memory, by which a repeated row is known."""
     folder = Path(os.path.abspath(path.parent))
@@ -181,15 +187,14 @@ def _scan(
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        try:
-            utterance = _parse(line, folder, check_audio, need_text)
-            key = hash((str(utterance.audio_path), utterance.offset_s))
-            first = line_of.setdefault(key, number) if check_repeats else number
+        where = f"{path}:{number}"
+        row = judge_row(line, where, folder, check_audio=check_audio, need_text=need_text)
+        if isinstance(row, Utterance):
+            first = line_of.setdefault(hash((str(row.audio_path), row.offset_s)), number)
             if first != number:
-                raise BadLine(DUPLICATE, f" of line {first}: same audio_filepath and offset")
-            yield number, utterance
-        except BadLine as error:
-            yield number, Refusal(where=f"{path}:{number}", kind=error.kind, detail=error.detail)
+                detail = f" of line {first}: same audio_filepath and offset"
+                row = Refusal(where=where, kind=DUPLICATE, detail=detail)
+        yield number, row
 
 
 def _read(path: Path) -> bytes:

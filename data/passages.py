@@ -7,7 +7,10 @@ from pathlib import Path
 
 from silero_like.errors import ManifestError
 
-_END = re.compile(r"(?<=[.!?…])[\"'”’»)\]]*\s+(?=[^a-zа-яё\s—–-])|(?<=[。！？])[”’」』）]*")
+_SHORT = ("Mr", "Mrs", "Ms", "Dr", "Prof", "St", "проф", "им", "ул", "[A-ZА-ЯЁ]")
+"""What a full stop shortens before a name: titles and initials."""
+_NOT_SHORT = "".join(rf"(?<!\b{short}\.)" for short in _SHORT)
+_END = re.compile(rf"(?<=[.!?…]){_NOT_SHORT}[\"'”’»)\]]*\s+(?=[^a-zа-яё\s—–-])|(?<=[。！？])[”’」』）]*")
 
 
 def read_passages(path: Path, *, split: bool = False) -> list[str]:
@@ -31,8 +34,8 @@ def read_passages(path: Path, *, split: bool = False) -> list[str]:
 def passages_of(text: str, *, split: bool = False) -> list[str]:
     """Return the lines of a text; its sentences if `split` or if it has a single line.
 
-    >>> passages_of("He came. 'Who?' she asked. 3 p.m. then")
-    ['He came.', "'Who?' she asked.", '3 p.m. then']
+    >>> passages_of("Dr. J. Lee came. 'Who?' she asked. 3 p.m. then")
+    ['Dr. J. Lee came.', "'Who?' she asked.", '3 p.m. then']
     """
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     if not split and len(lines) > 1:

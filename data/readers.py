@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data.kaldi import read_kaldi
-from data.manifest import DEFAULT_DOMAIN, Refusal, stream_manifest
+from data.manifest import DEFAULT_DOMAIN, Refusal, judge_row
 from data.sources import Row, Rows, Source
 from silero_like.audio import AUDIO_SUFFIXES
 from silero_like.errors import ManifestError
@@ -60,7 +60,7 @@ def read_folder(source: Source) -> Rows:
                 yield Refusal(where=str(path), kind="no text file", detail=f": expected {stem}.txt beside it")
                 continue
             text = path.with_suffix(".txt" if f"{stem}.txt" in texts else ".TXT")
-            yield Row(where=str(path), audio_path=path, audio_name=str(path), text=text)
+            yield Row(where=str(path), audio_path=path if path.is_file() else None, audio_name=str(path), text=text)
 
 
 def read_open_stt(source: Source) -> Rows:
@@ -162,10 +162,11 @@ def read_ljspeech(source: Source) -> Rows:
             yield Refusal(where=where, kind="no | in the line", detail=": expected name|text|normalised text")
             continue
         is_lj = is_lj or name.startswith("LJ0")
+        audio_name = name if os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES else f"{name}.wav"
         yield Row(
             where=where,
-            audio_path=finder.find(f"{name}.wav"),
-            audio_name=f"{name}.wav",
+            audio_path=finder.find(audio_name),
+            audio_name=audio_name,
             text=texts[1] if len(texts) > 1 and texts[1].strip() else texts[0],
             speaker="LJ" if is_lj else "",
             lang="en" if is_lj else "",
@@ -176,13 +177,16 @@ def read_ljspeech(source: Source) -> Rows:
 def read_nemo(source: Source) -> Rows:
     """Read a JSON lines manifest, NeMo's or this project's."""
     finder = source.finder()
-    for number, row in stream_manifest(source.path, check_audio=False, check_repeats=False):
+    folder = Path(os.path.abspath(source.folder))
+    for where, line in source.lines(source.path):
+        row = judge_row(line.encode("utf-8", "surrogateescape"), where, folder, check_audio=False)
         if isinstance(row, Refusal):
             yield row
             continue
-        name = str(row.audio_path)
+        path = row.audio_path
+        name = str(path.relative_to(folder) if path.is_relative_to(folder) else path)
         yield Row(
-            where=f"{source.path}:{number}",
+            where=where,
             audio_path=finder.find(name),
             audio_name=name,
             text=row.text,
@@ -203,13 +207,13 @@ def read_lhotse(source: Source) -> Rows:
     for where, line in source.lines(source.path):
         try:
             cut = json.loads(line)
-            recording, supervisions = cut["recording"], cut["supervisions"]
-            files = [item["source"] for item in recording["sources"] if item["type"] == "file"]
-            start_s, n_channels = float(cut.get("start", 0)), len(recording["sources"][0].get("channels", [0]))
+            sources, supervisions = cut["recording"]["sources"], list(cut["supervisions"])
+            files = [_string(item["source"]) for item in sources if item["type"] == "file"]
+            start_s, n_channels = float(cut.get("start", 0)), len(sources[0].get("channels", [0]))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
             yield Refusal(where=where, kind="not a cut of a recording", detail=": expected a MonoCut in JSON")
             continue
-        if len(files) != 1 or n_channels != 1 or len(recording["sources"]) != 1:
+        if len(files) != 1 or n_channels != 1 or len(sources) != 1:
             kind = "not one file of one channel"
             yield Refusal(where=where, kind=kind, detail=": save the cuts' audio with Lhotse first")
             continue
@@ -247,11 +251,18 @@ def _of_supervision(part: Any, where: str, start_s: float, name: str, path: Path
             where=where,
             audio_path=path,
             audio_name=name,
-            text=part.get("text") or "",
+            text=_string(part.get("text") or ""),
             offset_s=start_s + float(part["start"]),
             duration_s=float(part["duration"]),
-            speaker=part.get("speaker") or "",
-            lang=part.get("language") or "",
+            speaker=_string(part.get("speaker") or ""),
+            lang=_string(part.get("language") or ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
-        return Refusal(where=where, kind="not a supervision", detail=": expected start and duration in seconds")
+        return Refusal(where=where, kind="not a supervision", detail=": expected start, duration (s), and strings")
+
+
+def _string(value: object) -> str:
+    """Return a string of a JSON file; raise TypeError if it is something else."""
+    if not isinstance(value, str):
+        raise TypeError(f"expected a string, got {value!r}")
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
@@ -14,6 +15,7 @@ from data.manifest import Refusal
 from silero_like.errors import ManifestError
 
 ENCODING = "utf-8"
+_NO_TEXT = re.compile("[\0-\x08\ud800-\udfff]")
 LANGUAGES = {"english": "en", "russian": "ru", "chinese": "zh", "mandarin": "zh", "cmn": "zh"}
 """Names that corpora write for the codes."""
 
@@ -150,9 +152,9 @@ def lang_code(name: str) -> str:
 
 
 def is_text(text: str) -> bool:
-    """Tell whether a text was all text in its encoding.
+    """Tell whether a text was all text in its encoding: no stray bytes, no zeros as UTF-16 taken for UTF-8 has.
 
-    >>> is_text("да"), is_text(b"\\xe4\\xe0".decode("utf-8", "surrogateescape"))
-    (True, False)
+    >>> is_text("да"), is_text(b"\\xe4\\xe0".decode("utf-8", "surrogateescape")), is_text("y\\0e\\0s\\0")
+    (True, False, False)
     """
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    return not _NO_TEXT.search(text)

@@ -70,7 +70,7 @@ def split_manifest(manifest: Path, out_dir: Path, shares: Shares, by: str) -> tu
         by: one of `KEYS`.
 
     Returns:
-        the parts by name, and what was refused.
+        the parts by name, and what became of all rows.
 
     Raises:
         ConfigError: no row has a key.
@@ -78,16 +78,17 @@ def split_manifest(manifest: Path, out_dir: Path, shares: Shares, by: str) -> tu
     """
     names = [name for name, share in (("train", 1), ("dev", shares.dev), ("test", shares.test)) if share]
     parts = {name: Part(out_dir / f"{manifest.stem}.{name}.jsonl", Summary(), set()) for name in names}
-    refused = Summary()
+    whole = Summary()
     with contextlib.ExitStack() as stack:
         writers = {name: stack.enter_context(manifest_writer(part.path)) for name, part in parts.items()}
-        for utterance in good_rows(manifest, refused):
+        for utterance in good_rows(manifest, whole):
             key = KEYS[by](utterance)
             name = shares.part(key) if key else "train"
             writers[name](utterance)
+            whole.keep(utterance)
             parts[name].summary.keep(utterance)
             if key:
                 parts[name].keys.add(hash(key))
         if not any(part.keys for part in parts.values()):
             raise ConfigError(f"{manifest}: no row names its {by}: use --by recording, or name speakers at import")
-    return parts, refused
+    return parts, whole

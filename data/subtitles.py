@@ -106,8 +106,8 @@ def parse_subtitles(text: str, name: str = "subtitles") -> Subtitles:
             found = lines[at or 0][:60]
             problems.append(f"{name}:{number}: expected 00:00:01,000 --> 00:00:02,000, the end later, got {found!r}")
             continue
-        name = lines[at - 1].strip() if at else ""
-        cues.append(_Shown(start, end, lines[at + 1 :], int(name) if name.isdecimal() else None))
+        label = lines[at - 1].strip() if at else ""
+        cues.append(_Shown(start, end, lines[at + 1 :], int(label) if label.isdecimal() else None))
     spoken: list[Cue] = []
     for cue in _without_repeats(_in_order(cues)):
         words = spoken_text(cue.lines)

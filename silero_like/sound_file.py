@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import re
 from typing import BinaryIO
 
 import soundfile
+
+_XING = re.compile(rb"(?:Xing|Info)...[\x03\x07\x0b\x0f].{4}(.{4})", re.DOTALL)
+"""The header that counts an mp3's frames, and its bytes: the group."""
+_FRAME_START = 64
+"""Bytes of an mp3's first frame in which the Xing header is."""
 
 
 class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -16,22 +23,23 @@ class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class _EndlessFile:
-    """Claims a terabyte, for mp3: libsndfile guesses the length from the file size where no Xing header tells it.
+    """Claims to be as large as an mp3's first frame tells, or a terabyte: libsndfile would guess a length from less.
 
-    Guessed too short, the rest would be lost. mpg123 believes it and calls a cut last frame an error, so that
-    is filled with zeros, and a cut frame header (4 bytes) left out.
+    Guessed too short, the rest would be lost; and mpg123 prints a warning where frame and size differ. It believes the
+    size and calls a cut last frame an error, so that is filled with zeros, and a cut frame header (4 bytes) left out.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._at_end = False
+        self._size = _told_size(file) or 1 << 40
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._at_end = whence == io.SEEK_END
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        return 1 << 40 if self._at_end else self._file.tell()
+        return self._size if self._at_end else self._file.tell()
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
@@ -53,3 +61,15 @@ def open_sound(stream: BinaryIO) -> soundfile.SoundFile:
     sound.close()
     stream.seek(0)
     return _ForwardSoundFile(_EndlessFile(stream))
+
+
+def _told_size(file: BinaryIO) -> int | None:
+    """Return the size of an mp3 by the header in its first frame, if there is one; leave the file at its start."""
+    tag = file.read(10)
+    start = 0
+    if tag.startswith(b"ID3"):  # four times seven bits
+        start = len(tag) + functools.reduce(lambda size, byte: size << 7 | byte & 127, tag[6:], 0)
+    file.seek(start)
+    found = _XING.search(file.read(_FRAME_START))
+    file.seek(0)
+    return start + int.from_bytes(found[1], "big") if found else None

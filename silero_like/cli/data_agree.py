@@ -11,7 +11,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.evaluate_inputs import read_utterances
-from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE, refuse_replacing
 
 if TYPE_CHECKING:
     from data.agree import Agreed
@@ -61,8 +61,7 @@ def agree(
     from silero_like.evaluation.hypotheses import Segment, match_hypotheses, read_hypotheses
     from silero_like.writers import write_atomically
 
-    if out.resolve() in (a.resolve(), b.resolve()):
-        raise click.UsageError(f"OUT.jsonl would replace {out}: name another file")
+    refuse_replacing((out, json_path), (a, b))
     batch = Batch(context)
     utterances, lang, _ = read_utterances([a], lang, batch)
     hypotheses, problems = read_hypotheses(b)

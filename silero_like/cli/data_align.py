@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,10 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.inputs import Recording, output_paths
+from silero_like.cli.long_recordings import JOBS_OPTION, each
 from silero_like.cli.model_option import bundle_option
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
+from silero_like.errors import SileroLikeError
 from silero_like.writers import suffix_of
 
 if TYPE_CHECKING:
@@ -22,6 +25,15 @@ if TYPE_CHECKING:
 Task = tuple[tuple["Utterance", ...], Path]
 
 
+@dataclass(frozen=True)
+class Aligned:
+    """What became of a recording."""
+
+    n_words: int
+    problems: tuple[str, ...]
+    """Of rows that could not be aligned."""
+
+
 @click.command()
 @click.argument("manifest", type=INPUT_FILE)
 @click.argument("out_dir", type=OUTPUT_FOLDER)
@@ -29,16 +41,18 @@ Task = tuple[tuple["Utterance", ...], Path]
     "--format", "format_", type=click.Choice(["ctm", "textgrid"]), default="ctm", show_default=True, help="File format."
 )
 @bundle_option
+@JOBS_OPTION
 @click.option("--overwrite", is_flag=True, help="Align recordings again whose file is there.")
 @click.pass_context
 def align(
-    context: click.Context, manifest: Path, out_dir: Path, format_: str, model: str | None, overwrite: bool
+    context: click.Context, manifest: Path, out_dir: Path, format_: str, model: str | None, jobs: int, overwrite: bool
 ) -> None:
     """Find when each word of a manifest is said.
 
     OUT_DIR gets a file for each recording, with the words of all its utterances: CTM (recording, channel, start,
     duration, word, confidence) or a Praat TextGrid with a tier of utterances and one of words. Words are written as the
     model writes them. Recordings whose file is there are passed over, so an interrupted command goes on where it was.
+    Rows that cannot be aligned are told and left out; with --overwrite they are tried again.
 
     \b
     Examples:
@@ -55,11 +69,17 @@ def align(
     todo = [task for task in tasks if overwrite or not task[1].exists()]
     n_words = 0
     if todo:
-        write = _writer(model, format_)
-        n_words = sum(n for _, n in batch.run(todo, write, lambda task: str(task[0][0].audio_path)))
+        for _, aligned in batch.sift(each(_writer(model, format_), todo, _name, jobs), todo, _name):
+            n_words += aligned.n_words
+            for problem in aligned.problems:
+                batch.fail(problem)
     summary = {"recordings": len(tasks), "done_before": len(tasks) - len(todo), "failed": batch.n_failed}
     click.echo(json.dumps({**summary, "words": n_words}))
-    batch.finish(len(tasks) + len(rows.problems), "recordings")
+    batch.finish()
+
+
+def _name(task: Task) -> str:
+    return str(task[0][0].audio_path)
 
 
 def _tasks(manifest: Manifest, out_dir: Path, format_: str) -> list[Task]:
@@ -77,8 +97,8 @@ def _tasks(manifest: Manifest, out_dir: Path, format_: str) -> list[Task]:
     return list(zip(ordered, paths, strict=True))
 
 
-def _writer(model: str | None, format_: str) -> Callable[[Task], int]:
-    """Load the model; return what aligns a recording, writes its file and counts its words."""
+def _writer(model: str | None, format_: str) -> Callable[[Task], Aligned]:
+    """Load the model; return what aligns a recording and writes its file, if any row of it can be aligned."""
     from data.word_times import WordAligner
     from silero_like.recognizer import load
     from silero_like.timings import ctm, textgrid, word_spans
@@ -86,15 +106,23 @@ def _writer(model: str | None, format_: str) -> Callable[[Task], int]:
 
     aligner = WordAligner(load(model, decoder="greedy"))
 
-    def write(task: Task) -> int:
+    def write(task: Task) -> Aligned:
         rows, path = task
-        words: list[Word] = [word for row in rows for word in aligner.words(row)]
+        found: dict[Utterance, list[Word]] = {}
+        problems = []
+        for row in rows:
+            try:
+                found[row] = aligner.words(row)
+            except SileroLikeError as error:
+                problems.append(str(error))
+        words = [word for of_row in found.values() for word in of_row]
         if format_ == "ctm":
             text = ctm(rows[0].audio_path.stem, words)
         else:
-            spans = [(row.offset_s, row.offset_s + row.duration_s, row.text) for row in rows]
-            text = textgrid({"utterances": spans, "words": word_spans(words)}, spans[-1][1])
-        write_atomically(path, text)
-        return len(words)
+            spans = [(row.offset_s, row.offset_s + row.duration_s, row.text) for row in found]
+            text = textgrid({"utterances": spans, "words": word_spans(words)}, 0.0)
+        if found:
+            write_atomically(path, text)
+        return Aligned(len(words), tuple(problems))
 
     return write

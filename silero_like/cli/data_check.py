@@ -13,7 +13,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_rows import Rows, read_rows, row_options
-from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE, refuse_replacing
 from silero_like.writers import write_atomically
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def check(
     from data.check import check as find
 
     limits = _limits(settings)
+    refuse_replacing((json_path, write_clean), (*manifests, *against))
     batch = Batch(context)
     rows = read_rows(manifests, jobs, cache_path)
     others = read_rows(against, jobs, cache_path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.paths import INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, OUTPUT_FOLDER, OutputPath
+from silero_like.cli.paths import INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, OUTPUT_FOLDER, OutputPath, refuse_replacing
 from silero_like.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def import_command(
     from data.verbalize import VERBALIZERS
     from silero_like.errors import ConfigError
 
+    refuse_replacing((out, json_path), [source])
     reader = READERS[format_name]
     if ("folder" if source.is_dir() else "file") not in reader.kinds:
         raise click.UsageError(f"{source}: expected {reader.source}")
@@ -134,6 +135,7 @@ def export(context: click.Context, format_name: str, manifest: Path, out: Path, 
     from data.exporter import EXPORTERS
     from data.summary import Summary, good_rows
 
+    refuse_replacing((out, json_path), [manifest])
     summary = Summary()
     with ProgressLine() as line:
         EXPORTERS[format_name](counted(good_rows(manifest, summary), summary, progress(line)), out.absolute())
@@ -187,13 +189,13 @@ def split(
     batch, told = Batch(context), {}
 
     def work(manifest: Path) -> dict[str, object]:
-        parts, refused = split_manifest(manifest, (out_dir or manifest.parent).absolute(), shares, by)
+        parts, whole = split_manifest(manifest, (out_dir or manifest.parent).absolute(), shares, by)
         for name, part in parts.items():
             about = (
                 f"{part.summary.utterances} utterances, {part.summary.audio_s / 3600:.2f} h, {by}s: {len(part.keys)}"
             )
             click.echo(f"{manifest.name}: {name}: {about}", err=True)
-        tell_refused(batch, refused)
+        tell_refused(batch, whole)
         return {name: part.summary.as_json() | {f"{by}s": len(part.keys)} for name, part in parts.items()}
 
     for manifest, summary in batch.run(manifests, work, str):
@@ -262,7 +264,7 @@ def tell_refused(batch: Batch, summary: Summary) -> None:
             click.echo(f"  {example}", err=True)
 
 
-def write_json(path: Path, content: dict[str, object]) -> None:
+def write_json(path: Path, content: Mapping[str, object]) -> None:
     from silero_like.writers import write_atomically
 
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -19,7 +19,7 @@ from silero_like.cli.data_pseudo_work import (
 )
 from silero_like.cli.decoder_options import Search, decoder_options
 from silero_like.cli.evaluate_systems import PEERS
-from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE, refuse_replacing
 from silero_like.cli.workers import Workers, worker_options
 
 
@@ -98,8 +98,7 @@ def pseudo_label(
     """
     from data.cache import Cache
 
-    if out.resolve() in {path.resolve() for path in (*map(Path, inputs), *probe, *files)}:
-        raise click.UsageError(f"OUT.jsonl would replace {out}: name another file")
+    refuse_replacing((out, json_path), (*map(Path, inputs), *probe, *files))
     filters = choices.filters()
     batch = Batch(context)
     teachers, lang = make_teachers(files, models, command_lines, peers, search, lang=lang)

@@ -43,6 +43,7 @@ def segment(context: click.Context, inputs: tuple[Path, ...], out: Path, sentenc
     from data.manifest import Utterance, read_manifest
     from data.passages import passages_of, read_passages
 
+    choices.check(out, inputs)
     batch = Batch(context)
     if len(inputs) == 2:
         like = Utterance(audio_path=inputs[0].absolute(), duration_s=1.0, text="-")
@@ -85,6 +86,7 @@ def subtitles(
       silero-like data subtitles talks/ talks.jsonl --min-duration 2 --max-duration 20 --jobs 2
       silero-like data subtitles show.mp4 show.ru.srt show.jsonl --encoding cp1251 --model runs/ru/bundle
     """
+    choices.check(out, inputs)
     batch = Batch(context)
     requests = []
     for media, path in _pairs(batch, inputs):

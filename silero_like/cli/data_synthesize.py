@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch, Failure, failure
+from silero_like.cli.data_import import json_option, write_json
 from silero_like.cli.paths import INPUT_TEXT, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ LANGS = ("en", "ru", "zh")
     "--speed", "speeds", type=click.IntRange(80, 450), multiple=True, help="Words a minute  [default: 130, 160, 190]"
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Lines spoken at a time.")
+@json_option
 @click.pass_context
 def synthesize(
     context: click.Context,
@@ -37,6 +39,7 @@ def synthesize(
     voices: tuple[str, ...],
     speeds: tuple[int, ...],
     jobs: int,
+    json_path: Path | None,
 ) -> None:
     """Speak a text, a line an utterance, with espeak-ng.
 
@@ -65,8 +68,11 @@ def synthesize(
         results = pool.map(partial(_spoken, out_dir, lang), lines)
         done = list(batch.sift(zip(lines, results, strict=True), lines, lambda line: line.text))
     write_manifest(out_dir / "manifest.jsonl", [utterance for _, utterance in done])
-    hours = sum(utterance.duration_s for _, utterance in done) / 3600
-    click.echo(f"{out_dir / 'manifest.jsonl'}: {len(done)} utterances, {hours:.2f} h", err=True)
+    audio_s = sum(utterance.duration_s for _, utterance in done)
+    click.echo(f"{out_dir / 'manifest.jsonl'}: {len(done)} utterances, {audio_s / 3600:.2f} h", err=True)
+    if json_path:
+        about = {"lines": len(lines), "utterances": len(done), "audio_s": round(audio_s, 3), "failed": batch.n_failed}
+        write_json(json_path, about)
     batch.finish(len(lines), "lines")
 
 

@@ -128,7 +128,7 @@ class Command:
             process = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if process.returncode:
             last = process.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            raise SileroLikeError(": ".join([f"{arguments[0]} ended with code {process.returncode}", *last]))
+            raise ChildProcessError(": ".join([f"{arguments[0]} ended with code {process.returncode}", *last]))
         return Recognised(" ".join(process.stdout.decode("utf-8", "replace").split()))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import glob
+import hashlib
 import os
 import sys
 from collections import Counter
@@ -110,21 +112,20 @@ def grouped(recordings: Sequence[Recording], n_jobs: int) -> list[list[Recording
 
 
 def output_paths(recordings: Sequence[Recording], output_dir: Path, suffix: str) -> list[Path]:
-    """Name a transcript for each recording: its name with `suffix`, after its own where names would meet otherwise.
+    """Name a transcript for each recording: its name with `suffix`, or a longer one where names would meet otherwise.
 
     Raises:
         click.UsageError: two recordings would still be written to one file.
     """
-    names = [recording.name.with_suffix(suffix) for recording in recordings]
+    others = [_names(recording, suffix) for recording in recordings]
+    names = [rest.pop(0) for rest in others]
     while True:
         n_same = Counter(names)
-        longer = [
-            name if n_same[name] == 1 else recording.name.with_name(recording.name.name + suffix)
-            for name, recording in zip(names, recordings, strict=True)
-        ]
-        if longer == names:
+        clashing = [number for number, name in enumerate(names) if n_same[name] > 1 and others[number]]
+        if not clashing:
             break
-        names = longer
+        for number in clashing:
+            names[number] = others[number].pop(0)
     for name, count in Counter(names).items():
         if count > 1:
             same = [recording.source for recording, other in zip(recordings, names, strict=True) if other == name]
@@ -135,6 +136,13 @@ def output_paths(recordings: Sequence[Recording], output_dir: Path, suffix: str)
     return [output_dir / name for name in names]
 
 
+def _names(recording: Recording, suffix: str) -> list[Path]:
+    """Return what a transcript may be called, the shortest first; addresses that end alike get a part of their hash."""
+    name, tag = recording.name, hashlib.sha256(os.fsencode(recording.source)).hexdigest()[:8]
+    names = [name.with_suffix(suffix), name.with_name(name.name + suffix)]
+    return names + [name.with_name(f"{name.name}-{tag}{suffix}")] * is_url(recording.source)
+
+
 def _expand_list(name: str, problems: list[Problem]) -> Iterator[Recording]:
     """Yield what the lines of a list name; "@-" is a list on standard input."""
     try:
@@ -142,8 +150,13 @@ def _expand_list(name: str, problems: list[Problem]) -> Iterator[Recording]:
     except OSError as error:
         problems.append(Problem(name, f"{name}: cannot read this list ({error.strerror}): check the path"))
         return
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        data = data.decode("utf-16", "replace").encode()
     if not data.strip():
         problems.append(Problem(name, f"{name}: nothing in this list"))
+    if b"\0" in data:
+        problems.append(Problem(name, f"{name}: no text: expected a list of paths, one a line, in UTF-8"))
+        return
     for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
         text = os.fsdecode(line.removesuffix(b"\r"))
         if text == "-":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,13 +18,16 @@ from silero_like.cli.batch import Batch, Failure, failure
 from silero_like.cli.jobs import Jobs
 from silero_like.cli.model_option import bundle_option
 from silero_like.cli.option_group import option_group
-from silero_like.cli.paths import OUTPUT_FILE
+from silero_like.cli.paths import OUTPUT_FILE, refuse_replacing
 
 if TYPE_CHECKING:
     from data.manifest import Utterance
-    from data.segment import Segmenter
     from data.subtitles import Cue
     from data.utterances import Found, Request
+
+JOBS_OPTION = click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,15 @@ class Choices:
     channel: int | None
     all_path: Path | None
     jobs: int
+
+    def check(self, out: Path, inputs: Sequence[Path]) -> None:
+        """Raise a usage error for outputs in place of inputs, and for bounds that nothing lies between."""
+        refuse_replacing((out, self.all_path), inputs)
+        refuse_replacing((self.all_path,), (out,))
+        if self.min_duration > self.max_duration:
+            raise click.UsageError(
+                f"--min-duration {self.min_duration:g} is above --max-duration {self.max_duration:g}: give both"
+            )
 
     def request(self, like: Utterance, texts: Sequence[str], cues: Sequence[Cue] = ()) -> Request:
         """Return a request for utterances of the chosen scores and lengths."""
@@ -60,7 +72,9 @@ def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Cal
         "choices",
         Choices,
         bundle_option,
-        click.option("--min-score", type=float, help="Keep sentences from this score on, at most 0 [default: -5]."),
+        click.option(
+            "--min-score", type=click.FloatRange(max=0), help="Keep sentences from this score on [default: -5]."
+        ),
         click.option(
             "--min-duration",
             type=click.FloatRange(min=0),
@@ -79,7 +93,7 @@ def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Cal
         click.option(
             "--all", "all_path", type=OUTPUT_FILE, help="Also list every sentence: times, score, why dropped."
         ),
-        click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."),
+        JOBS_OPTION,
     )
 
 
@@ -90,9 +104,11 @@ def process(batch: Batch, requests: Sequence[Request], out: Path, choices: Choic
     """
     from data.manifest import write_manifest
     from data.segment import Segmenter
+    from data.utterances import make_utterances
     from silero_like.bundle import BUNDLED_PATH, load_bundle
     from silero_like.recognizer import load
 
+    n_inputs = len(requests) + batch.n_failed
     bundle = load_bundle(choices.model or BUNDLED_PATH, verify=False)
     journal = _Journal(out.with_name(f".{out.name}.partial"), (bundle.path / "checksums.json").read_bytes())
     done = journal.read()
@@ -100,8 +116,8 @@ def process(batch: Batch, requests: Sequence[Request], out: Path, choices: Choic
     if len(todo) < len(requests):
         click.echo(f"{len(requests) - len(todo)} of {len(requests)} recordings were done before", err=True)
     if todo:
-        segmenter = Segmenter(load(choices.model, decoder="greedy"))
-        for request, found in batch.sift(_work(segmenter, todo, choices.jobs), todo, _name):
+        make = partial(make_utterances, Segmenter(load(choices.model, decoder="greedy")))
+        for request, found in batch.sift(each(make, todo, _name, choices.jobs), todo, _name):
             journal.add(request, found)
             done[journal.key(request)] = found
     good = [(request, done[journal.key(request)]) for request in requests if journal.key(request) in done]
@@ -111,7 +127,30 @@ def process(batch: Batch, requests: Sequence[Request], out: Path, choices: Choic
     click.echo(json.dumps(_summary([found for _, found in good], batch.n_failed), ensure_ascii=False))
     if not batch.n_failed:
         journal.remove()
-    batch.finish(len(requests), "recordings")
+    batch.finish(n_inputs, "recordings")
+
+
+def each(
+    work: Callable[[Item], Result], items: Sequence[Item], name: Callable[[Item], str], jobs: int
+) -> Iterator[tuple[Item, Result | Failure]]:
+    """Yield items, in order, with what work makes of each or why it failed; in processes if there are several."""
+    told = partial(_told, work, name)
+    if min(jobs, len(items)) > 1:
+        processes = Jobs(told, lambda item, reason: Failure(f"{name(item)}: {reason}"), min(jobs, len(items)))
+        yield from processes.run([[item] for item in items])
+        return
+    for item in items:
+        yield item, told([item])[0]
+
+
+def _told(work: Callable[[Item], Result], name: Callable[[Item], str], items: Sequence[Item]) -> list[Result | Failure]:
+    results: list[Result | Failure] = []
+    for item in items:
+        try:
+            results.append(work(item))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the batch goes on
+            results.append(failure(error, name(item)))
+    return results
 
 
 class _Journal:
@@ -150,28 +189,6 @@ class _Journal:
     def remove(self) -> None:
         """Forget all."""
         self._path.unlink(missing_ok=True)
-
-
-def _work(segmenter: Segmenter, todo: Sequence[Request], jobs: int) -> Iterator[tuple[Request, Found | Failure]]:
-    work = partial(_make, segmenter)
-    if jobs > 1 and len(todo) > 1:
-        processes = Jobs(work, lambda request, reason: Failure(f"{_name(request)}: {reason}"), min(jobs, len(todo)))
-        yield from processes.run([[request] for request in todo])
-        return
-    for request in todo:
-        yield request, work([request])[0]
-
-
-def _make(segmenter: Segmenter, requests: Sequence[Request]) -> list[Found | Failure]:
-    from data.utterances import make_utterances
-
-    results: list[Found | Failure] = []
-    for request in requests:
-        try:
-            results.append(make_utterances(segmenter, request))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the batch goes on
-            results.append(failure(error, _name(request)))
-    return results
 
 
 def _name(request: Request) -> str:

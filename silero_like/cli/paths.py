@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ class OutputPath(click.Path):
         if not os.access(folder, os.W_OK | os.X_OK):
             self.fail(f"{path}: no permission to write in {folder}: name another folder", param, ctx)
         return path
+
+
+def refuse_replacing(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:
+    """Raise a usage error if a file that is to be written is one of those to read."""
+    read = {path.resolve() for path in inputs}
+    for path in filter(None, outputs):
+        if path.resolve() in read:
+            raise click.UsageError(f"this would replace {path}, which is read: name another file to write")
 
 
 INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

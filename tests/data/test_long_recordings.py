@@ -88,6 +88,7 @@ def test_passages(tmp_path: Path) -> None:
     assert passages_of(" one\n\ntwo. Three ") == ["one", "two. Three"]
     assert passages_of("one\ntwo. Three", split=True) == ["one", "two.", "Three"]
     assert passages_of("Он пришёл. «Кто?» — спросила она. Да!") == ["Он пришёл.", "«Кто?» — спросила она.", "Да!"]
+    assert passages_of("Это А. С. Пушкин. Mrs. U. Le Guin. Bye") == ["Это А. С. Пушкин.", "Mrs. U. Le Guin.", "Bye"]
     assert passages_of("你好。他说：“来吗？”她走了！") == ["你好。", "他说：“来吗？”", "她走了！"]
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -68,6 +69,16 @@ def test_folder(tmp_path: Path) -> None:
     assert [row.duration_s for row in utterances] == [0.5] * 3
     assert dict(summary.refused) == {"no text file": 1}
     assert summary.examples["no text file"] == [f"{root}/boris/d.wav: no text file: expected d.txt beside it"]
+
+
+def test_folder_with_a_pipe_and_utf_16(tmp_path: Path) -> None:
+    """A pipe under a recording's name would be waited for; UTF-16 without its mark is text in UTF-8, full of zeros."""
+    root = audio(tmp_path / "speech/a.wav").parent
+    os.mkfifo(root / "b.wav")
+    text(root / "a.txt", "yes".encode("utf-16-le"))
+    text(root / "b.txt", "no")
+    assert run("folder", root)[1].refused == {"not text in this encoding": 1, "no audio file": 1}
+    assert [row.text for row in run("folder", root, encoding="utf-16-le")[0]] == ["yes"]
 
 
 @pytest.mark.parametrize("below", ["", "archives", "../up"])
@@ -209,9 +220,10 @@ def test_ljspeech(tmp_path: Path) -> None:
     assert [row.text for row in utterances] == ['Printed in fourteen fifty, "Bible"', "Only one."]
     assert {(row.speaker, row.lang, row.duration_s) for row in utterances} == {("LJ", "en", 0.5)}
     assert dict(summary.refused) == {"no | in the line": 1, "no audio file": 1}
-    other = text(tmp_path / "ru" / "transcripts.csv", "one|раз\n")
+    other = text(tmp_path / "ru" / "transcripts.csv", "one|раз\nwavs/two.flac|два\n")
     audio(other.parent / "wavs/one.wav")
-    assert [(row.text, row.speaker) for row in run("ljspeech", other)[0]] == [("раз", "")]
+    audio(other.parent / "wavs/two.flac")
+    assert [(row.text, row.speaker) for row in run("ljspeech", other)[0]] == [("раз", ""), ("два", "")]
 
 
 def test_kaldi_with_segments(tmp_path: Path) -> None:
@@ -265,6 +277,18 @@ def test_nemo(tmp_path: Path) -> None:
     assert len(run("nemo", elsewhere, audio_root=tmp_path / "m")[0]) == 1
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [(".json.gz", "utf-8"), (".json", "cp1251"), (".json", "utf-16")])
+def test_nemo_of_other_machines(tmp_path: Path, suffix: str, codec: str) -> None:
+    r"""Gzipped, in another encoding, or with \ in its paths, as other lists may be."""
+    audio(tmp_path / "wav/a.wav")
+    row = {"audio_filepath": "wav\\a.wav", "duration": 0.5, "text": "раз"}
+    content = f"\r\n{json.dumps(row, ensure_ascii=False)}\r\nnull\r\n".encode(codec)
+    path = text(tmp_path / f"set{suffix}", gzip.compress(content) if suffix.endswith("gz") else content)
+    utterances, summary = run("nemo", path, encoding=codec)
+    assert [(row.text, row.audio_path) for row in utterances] == [("раз", tmp_path / "wav/a.wav")]
+    assert summary.examples == {"expected a JSON object": [f"{path}:3: expected a JSON object, got null"]}
+
+
 def test_lhotse(tmp_path: Path) -> None:
     path = audio(tmp_path / "rec.flac", 4.0)
 
@@ -286,6 +310,8 @@ def test_lhotse(tmp_path: Path) -> None:
     stereo = cut(0)["recording"] | {"sources": [{"type": "file", "channels": [0, 1], "source": str(path)}]}
     cuts = [cut(0.0), cut(2.0), cut(2.0 + 1e-9), cut(3.0, recording=command), cut(3.1, recording=stereo)]
     cuts += [{"id": "mix", "tracks": [], "type": "MixedCut"}, cut(3.2, supervisions=[{"text": "no times"}])]
+    cuts += [cut(3.3, supervisions=None), cut(3.4, supervisions=[cut(0)["supervisions"][0] | {"text": 5}])]
+    cuts += [cut(3.5, recording={"sources": [{"type": "file", "source": 5}]})]
     content = "\n".join(json.dumps(cut) for cut in cuts).encode()
     manifest = text(tmp_path / "cuts.jsonl.gz", gzip.compress(content))
     utterances, summary = run("lhotse", manifest)
@@ -294,7 +320,7 @@ def test_lhotse(tmp_path: Path) -> None:
         ("你好", "zh", "li", 2.25, 0.5),
     ]
     assert dict(summary.refused) == {
-        "not one file of one channel": 2, "not a cut of a recording": 1, "not a supervision": 1, "duplicate": 1,
+        "not one file of one channel": 2, "not a cut of a recording": 3, "not a supervision": 2, "duplicate": 1,
     }  # fmt: skip
     manifest.write_bytes(gzip.compress(content)[:-20])
     with pytest.raises(ManifestError, match=r"cuts.jsonl.gz: cannot read it"):

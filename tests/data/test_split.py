@@ -41,9 +41,9 @@ def parts(folder: Path, stem: str) -> dict[str, str]:
 def test_speakers_stay_apart_and_stay_put(tmp_path: Path) -> None:
     shares = Shares(dev=0.2, test=0.1)
     for name, speakers in (("few.jsonl", range(60)), ("more.jsonl", range(400))):
-        got, refused = split_manifest(write(tmp_path, name, speakers), tmp_path, shares, "speaker")
-        assert sum(part.summary.utterances for part in got.values()) == 3 * len(speakers)
-        assert not refused.refused
+        got, whole = split_manifest(write(tmp_path, name, speakers), tmp_path, shares, "speaker")
+        assert sum(part.summary.utterances for part in got.values()) == 3 * len(speakers) == whole.utterances
+        assert not whole.refused
     few, more = parts(tmp_path, "few"), parts(tmp_path, "more")
     assert few.items() <= more.items()
     assert few[""] == "train"

@@ -56,10 +56,10 @@ def test_numbers_say_the_order_where_times_are_careless_and_not_where_parts_were
 def test_broken_cues_are_told_and_the_rest_is_read() -> None:
     text = "1\n00:00:01,000 -> 00:00:02\nx\n\n2\n00:00:05,000 --> 00:00:04,000\ny\n\n3\nno times\n\n"
     text += "4\n00:00:06,000 --> 00:00:07,000\nfirst\n5\n00:00:08,000 --> 00:00:09,000\nsecond\n"
-    text += "00:00:10,000 --> 00:00:11,000\n"
+    text += "00:00:10,000 --> 00:00:11,000\n\n6\nnever --> late\n"
     found = parse_subtitles(text, "a.srt")
     assert [cue.text for cue in found.cues] == ["first", "second"]
-    assert [problem.split(":")[1] for problem in found.problems] == ["1", "5", "9"]
+    assert [problem.split(": ")[0] for problem in found.problems] == ["a.srt:1", "a.srt:5", "a.srt:9", "a.srt:20"]
     assert found.n_silent == 1
     assert "the end later, got '00:00:05,000 --> 00:00:04,000'" in found.problems[1]
 

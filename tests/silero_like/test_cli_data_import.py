@@ -93,6 +93,16 @@ def test_the_summary_says_how_texts_were_edited(corpus: Path, tmp_path: Path) ->
         assert json.loads(summary.read_text())["verbalizers"] == labels
 
 
+def test_what_is_read_is_not_replaced(corpus: Path, tmp_path: Path) -> None:
+    run("import", "folder", corpus, tmp_path / "all.jsonl")
+    manifest, before = tmp_path / "all.jsonl", (tmp_path / "all.jsonl").read_bytes()
+    for arguments in (["import", "nemo", manifest, manifest], ["export", "nemo", manifest, manifest]):
+        result = run(*arguments)
+        assert result.exit_code == 2 and f"would replace {manifest}" in result.stderr
+    assert run("check", manifest, "--write-clean", manifest).exit_code == 2
+    assert manifest.read_bytes() == before
+
+
 def test_words_need_a_language(corpus: Path, tmp_path: Path) -> None:
     result = run("import", "folder", corpus, tmp_path / "out.jsonl", "--verbalize")
     assert result.exit_code == 1
@@ -125,6 +135,9 @@ def test_split_and_export(corpus: Path, tmp_path: Path) -> None:
     summary = tmp_path / "split.json"
     result = run("split", tmp_path / "all.jsonl", "--dev", "0.4", "--test", "0", "--json", summary)
     assert result.exit_code == 0
+    (tmp_path / "bad.jsonl").write_text((tmp_path / "all.jsonl").read_text(encoding="utf-8") + "\n[]\n")
+    bad = run("split", tmp_path / "bad.jsonl")
+    assert bad.exit_code == 1 and "Error: expected a JSON object: 1 of 4 rows\n" in bad.stderr
     told = json.loads(summary.read_text())["manifests"][str(tmp_path / "all.jsonl")]
     assert told["train"]["speakers"] + told["dev"]["speakers"] == 3
     assert f"all.jsonl: dev: {told['dev']['utterances']} utterances, 0.00 h, speakers: " in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -70,12 +71,17 @@ def test_voices_and_speeds_take_turns(log: Path, tmp_path: Path) -> None:
 
 
 def test_a_line_that_fails_stops_nothing(log: Path, tmp_path: Path) -> None:
-    result = run("-", tmp_path / "out", "--jobs", "2", stdin="good\nhopeless\nmute\nbetter\n")
+    summary = tmp_path / "summary.json"
+    options = ["--jobs", "2", "--json", str(summary)]
+    result = run("-", tmp_path / "out", *options, stdin="good\nhopeless\nmute\nbetter\n")
     assert result.exit_code == 1
     assert "Error: espeak-ng -v en-gb+f2 ended with code 1: espeak-ng: no such voice\n" in result.stderr
     assert "says nothing for 'mute'" in result.stderr
     assert result.stderr.endswith("2 utterances, 0.00 h\n2 of 4 lines failed\n")
-    assert [row.text for row in read_manifest(tmp_path / "out" / "manifest.jsonl").utterances] == ["good", "better"]
+    rows = read_manifest(tmp_path / "out" / "manifest.jsonl").utterances
+    assert [row.text for row in rows] == ["good", "better"]
+    told = {"lines": 4, "utterances": 2, "audio_s": sum(row.duration_s for row in rows), "failed": 2}
+    assert json.loads(summary.read_text()) == told
 
 
 def test_without_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,7 @@ def test_a_command_is_run_on_every_utterance(manifest: Path, tmp_path: Path) -> 
     assert result.exit_code == 1
     assert "ended with code 1: no licence; it counts as an empty transcript" in result.stderr
     assert result.stderr.endswith("4 of 4 rows failed\n")
+    assert f"Error: {tmp_path}/" in result.stderr and len(set(result.stderr.splitlines())) == 5  # each names its own
 
 
 def test_a_command_without_a_place_for_the_recording_is_refused() -> None:

@@ -120,10 +120,10 @@ def test_a_manifest_of_recordings_resumes_without_doing_work_twice(
 def test_a_damaged_recording_does_not_stop_the_others(stand_in: StandIn, recording: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
     rows = [{"audio_filepath": name, "duration": 9.0, "text": "\n".join(SENTENCES)} for name in ("bad.wav", "talk.wav")]
-    manifest = write_lines(tmp_path / "talks.jsonl", [json.dumps(row) for row in rows])
+    manifest = write_lines(tmp_path / "talks.jsonl", [*(json.dumps(row) for row in rows), "no row"])
     result = run("segment", manifest, tmp_path / "out.jsonl", "--model", stand_in.path, "--jobs", 2)
     assert result.exit_code == 1
-    assert "bad.wav: not audio" in result.stderr and "1 of 2 recordings failed" in result.stderr
+    assert "bad.wav: not audio" in result.stderr and "2 of 3 recordings failed" in result.stderr
     assert json.loads(result.stdout)["utterances"] == 5 and len(read_manifest(tmp_path / "out.jsonl").utterances) == 5
 
 
@@ -193,10 +193,14 @@ def test_align_writes_a_file_for_each_recording_once(stand_in: StandIn, tmp_path
     assert json.loads(run("align", manifest, tmp_path / "times", "--model", stand_in.path).stdout)["done_before"] == 1
     run("align", manifest, tmp_path / "times", "--model", stand_in.path, "--format", "textgrid")
     assert 'name = "words"' in (tmp_path / "times" / "a" / "talk.TextGrid").read_text()
-    manifest = write_lines(tmp_path / "rows.jsonl", [json.dumps(rows[5])])
-    result = run("align", manifest, tmp_path / "times", "--model", stand_in.path, "--overwrite")
-    assert result.exit_code == 1
-    assert "too short for the text 'one two three'" in result.stderr
+    (tmp_path / "bad.wav").write_text("no audio")
+    rows.append({"audio_filepath": "bad.wav", "duration": 1.0, "text": "one"})
+    manifest = write_lines(tmp_path / "rows.jsonl", [json.dumps(row) for row in rows])
+    result = run("align", manifest, tmp_path / "again", "--model", stand_in.path, "--jobs", 2)
+    assert result.exit_code == 1 and json.loads(result.stdout)["words"] == 14
+    assert "too short for the text 'one two three'" in result.stderr and "bad.wav: not audio" in result.stderr
+    assert [path.name for path in (tmp_path / "again").rglob("*.ctm")] == ["talk.ctm"]
+    assert (tmp_path / "again" / "a" / "talk.ctm").read_text().splitlines() == lines
 
 
 def test_wrong_usage_and_bad_input(stand_in: StandIn, recording: Path, tmp_path: Path) -> None:
@@ -209,6 +213,12 @@ def test_wrong_usage_and_bad_input(stand_in: StandIn, recording: Path, tmp_path:
         (["subtitles", recording, out], 2, "expected MEDIA SUBS OUT.jsonl, or FOLDER"),
         (["subtitles", tmp_path / "empty", out], 2, "no .srt or .vtt file"),
         (["subtitles", recording, text, out], 1, "expected an SRT or WebVTT file"),
+        (["segment", recording, text, recording], 2, "would replace"),
+        (["segment", recording, text, out, "--all", text], 2, "would replace"),
+        (["segment", recording, text, out, "--all", out], 2, "would replace"),
+        (["subtitles", recording, text, text], 2, "would replace"),
+        (["subtitles", recording, text, out, "--max-duration", "1", "--min-duration", "2"], 2, "is above --max-dur"),
+        (["segment", recording, text, out, "--min-score", "0.5"], 2, "--min-score"),
     ]
     for arguments, code, message in cases:
         result = run(*arguments, "--model", stand_in.path)

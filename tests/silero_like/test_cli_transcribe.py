@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ from click.testing import CliRunner, Result
 
 from silero_like import recognizer as recognizer_module
 from silero_like.cli import main, watch
+from silero_like.cli.inputs import find_recordings, output_paths
 from silero_like.cli.transcribe_journal import JOURNAL
 from silero_like.errors import AudioError
 from silero_like.remote_audio import fetch_audio
@@ -266,6 +268,10 @@ def test_lists(transcribe: Callable[..., Result], talks: Path, tmp_path: Path, m
     assert missing.stderr == "Error: @missing.txt: cannot read this list (No such file or directory): check the path\n"
     (tmp_path / "empty.txt").write_text("\n")
     assert "nothing in this list" in transcribe("@empty.txt").stderr
+    (tmp_path / "windows.txt").write_text("talks/2.wav\n", encoding="utf-16", newline="\r\n")
+    several = transcribe("@talks/2.wav", "@windows.txt")  # the one is no list
+    assert (several.exit_code, several.stdout) == (1, f"{TEXTS[2]}\n")
+    assert several.stderr.startswith("Error: @talks/2.wav: no text: expected a list of paths, one a line, in UTF-8\n")
 
 
 def test_transcripts_of_listed_files_keep_their_folders(
@@ -287,11 +293,16 @@ class _Site(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = self.path.split("?")[0]
+        if name == "/babble.wav":
+            self.wfile.write(b"\x1b[2Jbabble\nHTTP/1.0 200\n\n")
+            return
         self.send_response({"/gone.wav": 404, "/moved.wav": 302, "/away.wav": 302}.get(name, 200))
         if name == "/moved.wav":
             self.send_header("Location", "/talk.wav")
         if name == "/away.wav":
             self.send_header("Location", "file:///etc/passwd")
+        if name == "/chunked.wav":
+            self.send_header("Transfer-Encoding", "chunked")
         if name in ("/talk.wav", "/cut.wav"):
             self.send_header("Content-Length", str(len(self.audio)))
         if name == "/large.wav":
@@ -299,6 +310,8 @@ class _Site(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if name == "/cut.wav":
             self.wfile.write(self.audio[:100])
+        elif name == "/chunked.wav":
+            self.wfile.write(b"ffff\r\n" + self.audio[:100])
         elif name == "/endless.wav":
             with contextlib.suppress(OSError):
                 while True:
@@ -312,6 +325,8 @@ class _Site(http.server.BaseHTTPRequestHandler):
             time.sleep(0.5)
         elif name.startswith(("/talk.wav", "/open-ended")):
             self.wfile.write(self.audio)
+
+    protocol_version = "HTTP/1.1"  # or clients would take no chunks
 
     def log_message(self, *_: object) -> None:
         pass
@@ -350,6 +365,8 @@ def test_addresses(
     ("name", "expected"),
     [
         ("cut.wav", "broke off after 100 of"),
+        ("chunked.wav", "broke off: try again"),
+        ("babble.wav", r"\[2Jbabble: is the address right"),
         ("large.wav", "1099512 MB: expected at most 1:"),
         ("endless.wav", "expected at most 1 MB, and more came"),
         ("slow.wav", "too slow"),
@@ -360,6 +377,22 @@ def test_addresses(
 def test_what_comes_is_bounded(site: str, name: str, expected: str) -> None:
     with pytest.raises(AudioError, match=f"{site}/{name}: .*{expected}"):
         fetch_audio(f"{site}/{name}", max_bytes=1_000_000, max_s=0.1, timeout_s=0.2)
+
+
+def test_an_address_as_people_write_it(site: str) -> None:
+    with fetch_audio(f"{site}/talk.wav/день 1/%20?你=好#t") as file:
+        assert file.read() == _Site.audio
+
+
+def test_addresses_that_end_alike_get_files_of_their_own(tmp_path: Path) -> None:
+    recordings, _ = find_recordings(
+        ["http://a/x.mp3", "https://b/x.mp3", "http://c/get?1", "http://c/get?2", "http://d/y"]
+    )
+    names = [path.name for path in output_paths(recordings, tmp_path, ".txt")]
+    assert [re.sub("-[0-9a-f]{8}", "-HASH", name) for name in names] == [
+        *["x.mp3-HASH.txt"] * 2, *["get-HASH.txt"] * 2, "y.txt",
+    ]  # fmt: skip
+    assert len(set(names)) == 5
 
 
 def test_no_server(transcribe: Callable[..., Result], talks: Path) -> None:
