@@ -32,6 +32,7 @@ TORCH_ALLOWED = (
     "silero_like/export.py",
     "silero_like/quantize.py",
     "silero_like/sherpa.py",
+    "silero_like/weights.py",
     "train/",
     "data/augment.py",
 )
