@@ -1,11 +1,12 @@
 """Write a noisy, telephone-band copy of manifests, to measure how a recogniser stands it.
 
     python -m benchmarks.degrade dev.jsonl OUT_DIR --noise noise/index.json --snr-db 5 20
+    python -m benchmarks.degrade dev.jsonl OUT_DIR --noise noise/index.json --effects telephone
 
 Every utterance gets a stretch of noise at a random ratio within --snr-db (active speech over noise) and the band of a
-telephone line, 300 to 3400 Hz. The same seed writes the same samples whatever the order of the rows: each is drawn from
-the seed and its own audio path and offset, as the manifest has them. Noise that a model was trained with makes the
-result look better than new noise would.
+telephone line, 300 to 3400 Hz; --effects names one of the two. The same seed writes the same samples whatever the order
+of the rows: each is drawn from the seed and its own audio path and offset, as the manifest has them. Noise that a model
+was trained with makes the result look better than new noise would.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import dataclasses
 import os
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,8 @@ from data.manifest import Utterance, read_manifest, write_manifest
 from silero_like.audio import SAMPLE_RATE, Waveform, load_audio
 from silero_like.errors import ConfigError, SileroLikeError
 
+EFFECTS = ("noise", "telephone")
+
 
 def main() -> None:
     """Parse arguments and write one manifest, of the same name, for each one given."""
@@ -33,6 +37,7 @@ def main() -> None:
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
     parser.add_argument("--noise", required=True, type=Path, help="JSON index of noise clips")
     parser.add_argument("--snr-db", nargs=2, type=float, default=[5.0, 20.0], metavar=("LOWEST", "HIGHEST"))
+    parser.add_argument("--effects", nargs="+", choices=EFFECTS, default=EFFECTS)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     try:
@@ -43,20 +48,24 @@ def main() -> None:
             path = arguments.out_dir / manifest_path.name
             if path.exists():
                 raise ConfigError(f"{path} exists: manifests need different names and an empty OUT_DIR")
-            n_written = degrade_manifest(manifest_path, path, bank, arguments.snr_db, arguments.seed)
+            n_written = degrade_manifest(
+                manifest_path, path, bank, arguments.snr_db, arguments.seed, effects=arguments.effects
+            )
             print(f"{path}: {n_written} utterances", file=sys.stderr)
     except SileroLikeError as error:
         sys.exit(f"error: {error}")
 
 
-def degrade_manifest(source: Path, target: Path, bank: EffectsBank, snr_db: list[float], seed: int) -> int:
+def degrade_manifest(
+    source: Path, target: Path, bank: EffectsBank, snr_db: list[float], seed: int, *, effects: Sequence[str] = EFFECTS
+) -> int:
     """Write the degraded copy of a manifest and its audio, as FLAC in a folder beside it; return the number of rows."""
     folder = Path(os.path.abspath(target.with_name(f"{target.stem}-audio")))
     folder.mkdir(parents=True, exist_ok=True)
     copies = []
     for number, utterance in enumerate(read_manifest(source, strict=True).utterances):
         generator = np.random.default_rng([seed, _key(utterance, source)])
-        waveform = _degrade(utterance, bank, snr_db, generator)
+        waveform = _degrade(utterance, bank, snr_db, generator, effects)
         audio_path = folder / f"{number:06}.flac"
         soundfile.write(audio_path, waveform, SAMPLE_RATE, subtype="PCM_16")
         duration_s = len(waveform) / SAMPLE_RATE
@@ -65,10 +74,15 @@ def degrade_manifest(source: Path, target: Path, bank: EffectsBank, snr_db: list
     return len(copies)
 
 
-def _degrade(utterance: Utterance, bank: EffectsBank, snr_db: list[float], generator: np.random.Generator) -> Waveform:
+def _degrade(
+    utterance: Utterance, bank: EffectsBank, snr_db: list[float], generator: np.random.Generator, effects: Sequence[str]
+) -> Waveform:
     waveform = load_audio(utterance.audio_path, offset_s=utterance.offset_s, duration_s=utterance.duration_s)
-    noise = bank.noises[generator.integers(len(bank.noises))]
-    waveform = telephone_band(add_noise(waveform, noise, generator.uniform(snr_db[0], snr_db[1]), generator))
+    if "noise" in effects:
+        noise = bank.noises[generator.integers(len(bank.noises))]
+        waveform = add_noise(waveform, noise, generator.uniform(snr_db[0], snr_db[1]), generator)
+    if "telephone" in effects:
+        waveform = telephone_band(waveform)
     return waveform / max(1.0, float(np.abs(waveform).max()))
 
 

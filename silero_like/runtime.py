@@ -14,7 +14,7 @@ from silero_like.errors import BundleError
 
 Array = npt.NDArray[np.float32]
 
-WINDOW_S = 100.0
+WINDOW_S = 150.0
 """Seconds of audio, context included, that one call of the model sees when a recording is longer."""
 
 _INPUTS = ["waveform", "lengths"]

@@ -1,6 +1,6 @@
 """Live speech: audio in chunks of any size -> partial and final results, in bounded time and memory.
 
-The model looks about twelve seconds to both sides, so results that wait for all it could see would come too late. Two
+The model looks up to twenty seconds to both sides, so results that wait for all it could see would come too late. Two
 passes take the place of one:
 
 * Every `STEP_S` the newest audio runs through the model with `PARTIAL_CONTEXT_S` before it and nothing behind it. That

@@ -290,5 +290,8 @@ def test_degrade_writes_a_noisy_narrow_copy(tmp_path: Path) -> None:
     assert power(waveforms[1]) == pytest.approx(0.002 * 3100 / 8000, rel=0.1)  # its tone lies outside the band
     for path in (tmp_path / "one" / "dev-audio").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / "dev-audio" / path.name).read_bytes()
+    assert degrade(tmp_path, "narrow", "--noise", str(index), "--effects", "telephone").returncode == 0
+    narrow = [soundfile.read(row.audio_path)[0] for row in read_manifest(tmp_path / "narrow" / "dev.jsonl").utterances]
+    assert power(narrow[0]) == pytest.approx(0.02, rel=0.01) and power(narrow[1]) < 1e-4
     again = degrade(tmp_path, "one", "--noise", str(index))
     assert again.returncode == 1 and "exists" in again.stderr

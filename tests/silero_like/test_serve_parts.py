@@ -88,7 +88,7 @@ def test_the_options_reach_the_server(
     assert result.exit_code == 0, result.output
     ((settings, address),) = told
     assert {name: source.path for name, source in settings.models.items()} == dict.fromkeys(
-        ["en-tiny", "other"], bundled_model
+        ["en", "other"], bundled_model
     )
     assert settings.language_models == {"mine": lm}
     assert (settings.workers, settings.max_queue, settings.max_upload_bytes) == (3, 5, 2_500_000)
