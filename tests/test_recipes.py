@@ -121,7 +121,7 @@ def test_fine_tuning_the_bundled_model_on_the_corpus(
 ) -> None:
     monkeypatch.setenv("SILERO_LIKE_CORPUS", str(corpus_path))
     report = dry_run(load_recipe(ROOT / "recipes/en-tiny-finetune.yaml", [f"finetune.init={bundled_model}"]))
-    assert f"goes on from {bundled_model}: 5.68 M learn" in report
+    assert f"goes on from {bundled_model}: 8.35 M learn" in report
     assert re.search(r"^spelling_digits +\d+ +[0-9.]+ +50\.0%$", report, re.M)
     assert len(re.findall(r"^\w+ \(replay\) +\d+ +[0-9.]+ +6\.2%$", report, re.M)) == 8  # half of the draws, equally
 
