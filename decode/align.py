@@ -147,6 +147,11 @@ def token_spans(
     return Alignment(tuple(tokens.tolist()), frames[first], frames[last] + 1, means)
 
 
+def n_frames_needed(tokens: npt.NDArray[np.int64]) -> int:
+    """Return how many frames tokens `(S,)` take at least: one each, and a blank between two that are the same."""
+    return len(tokens) + int((tokens[1:] == tokens[:-1]).sum())
+
+
 def check_tokens(tokens: npt.NDArray[np.int64], shape: tuple[int, ...], blank_id: int) -> None:
     n_frames, n_labels = shape
     wrong = tokens[(tokens < 0) | (tokens >= n_labels) | (tokens == blank_id)]
@@ -155,7 +160,7 @@ def check_tokens(tokens: npt.NDArray[np.int64], shape: tuple[int, ...], blank_id
             f"expected token_ids in [0, {n_labels}) without the blank {blank_id}, got {wrong[0]}: "
             "encode the text with the tokenizer of the model that made the log_probs"
         )
-    needed = len(tokens) + int((tokens[1:] == tokens[:-1]).sum())
+    needed = n_frames_needed(tokens)
     if n_frames < needed:
         raise ValueError(
             f"expected at least {needed} frames for {len(tokens)} tokens, got {n_frames}: "

@@ -6,7 +6,7 @@ from math import log
 import numpy as np
 import numpy.typing as npt
 
-from decode.align import Alignment, align, best_spans, check_log_probs, check_tokens, joined
+from decode.align import Alignment, align, best_spans, check_log_probs, check_tokens, joined, n_frames_needed
 from decode.history import Settled
 from decode.transitions import Ints
 
@@ -58,6 +58,7 @@ class LongAligner:
         self._tokens, self._first_frames = np.zeros((2, 0), np.int64)  # known, and not yet placed
         self._until = 0
         self._placed: list[Alignment] = []
+        self._last = self._rows, self._frames, self._tokens  # what was placed last
 
     @property
     def is_due(self) -> bool:
@@ -97,6 +98,11 @@ class LongAligner:
             ValueError: no path of non-zero probability.
         """
         self.place(settled)
+        if self._placed and len(self._rows) < n_frames_needed(self._tokens):  # speech of a token a frame, or nearly
+            rows, frames, tokens = self._last
+            self._rows, self._frames = np.concatenate([rows, self._rows]), np.concatenate([frames, self._frames])
+            self._tokens = np.concatenate([tokens, self._tokens])
+            self._placed.pop()
         self._drop(align(self._rows, self._tokens.tolist(), self._blank_id), len(self._rows))
         return joined(self._placed)
 
@@ -105,6 +111,7 @@ class LongAligner:
         ends: Ints = self._frames[placed.end_frames - 1] + 1
         starts = self._frames[placed.start_frames]
         self._placed.append(Alignment(placed.token_ids, starts, ends, placed.log_probs))
-        self._rows, self._frames = self._rows[n_rows:], self._frames[n_rows:]
         n_tokens = len(placed.token_ids)
+        self._last = self._rows[:n_rows], self._frames[:n_rows], self._tokens[:n_tokens]
+        self._rows, self._frames = self._rows[n_rows:], self._frames[n_rows:]
         self._tokens, self._first_frames = self._tokens[n_tokens:], self._first_frames[n_tokens:]

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from decode.align import Alignment, align
@@ -77,6 +77,9 @@ def assert_same(found: Alignment, expected: Alignment) -> None:
     recombine=st.booleans(),
     noise=st.floats(0.5, 3.0),
 )
+@example(
+    seed=3593, n_frames=102, cuts=[], with_scorers=True, recombine=True, noise=1.0625
+)  # more tokens than fit behind
 @settings(max_examples=40, deadline=None)
 def test_settling_tokens_on_the_way_changes_nothing(
     seed: int, n_frames: int, cuts: list[int], with_scorers: bool, recombine: bool, noise: float
