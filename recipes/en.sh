@@ -4,7 +4,8 @@
 #   pip install '.[train]' 'moonshine-voice==0.0.49'
 #   sh recipes/en.sh CORPUS runs/en
 #
-# Seven hours on one core, most of them in the two trainings; a step that was broken off goes on when it is run again.
+# Some five hours on one core: half an hour, two and a half, and less than two for the first three; not yet run in one go.
+# A step that was broken off goes on when it is run again.
 # The bundled weights were made step by step with the same settings but for what docs/experiments.md tells.
 set -eu
 corpus=$(cd "$1" && pwd)

@@ -85,7 +85,7 @@ def _requirements() -> Iterator[tuple[str, str | None]]:
     """Yield (package, extra or None) of every requirement that this installation declares."""
     for requirement in importlib.metadata.requires(PACKAGE) or []:
         name = re.match(r"[\w.-]+", requirement)
-        extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
+        extra = re.search(r"extra == ['\"]([\w.-]+)['\"]", requirement)
         if name:
             yield name[0], extra[1] if extra else None
 

@@ -487,6 +487,13 @@ def test_doctor_finds_a_model_that_computes_something_else(stand_in: StandIn, mo
     assert "log-probs differ" in other.stderr
 
 
+def test_doctor_needs_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    requires = ["numpy>=2", 'sherpa-onnx>=1.12; extra == "sherpa-onnx"', "nothing-like-it; extra == 'a_b'"]
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: requires)
+    packages = list(importlib.import_module("silero_like.cli.doctor")._requirements())
+    assert packages == [("numpy", None), ("sherpa-onnx", "sherpa-onnx"), ("nothing-like-it", "a_b")]
+
+
 def test_doctor_says_what_an_extra_needs(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.metadata
 
