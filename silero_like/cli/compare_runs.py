@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from train.curves import Line, Run
 
 LETTERS = string.ascii_uppercase
+LONG = 60  # characters of a list that is shown whole, and of one of its items
 X_LABELS = {"step": "step", "hours": "hours of audio seen", "minutes": "minutes of training"}
 
 
@@ -97,10 +99,23 @@ def _differences(recipes: Sequence[Mapping[str, Any] | None]) -> Iterator[list[s
     if len(known) < 2:
         return
     keys = dict.fromkeys(key for recipe in known.values() for key in recipe)
-    rows = [[key, *(str(recipe.get(key, "not set")) for recipe in known.values())] for key in keys]
+    rows = [[key, *_cells([recipe.get(key, "not set") for recipe in known.values()])] for key in keys]
     differing = [row for row in rows if len(set(row[1:])) > 1]
     yield ["recipe", *known] if differing else ["the recipes are equal"]
     yield from differing
+
+
+def _cells(values: Sequence[Any]) -> list[str]:
+    """Show the values of a key; of long lists only what is not in all of them."""
+    cells = [str(value) for value in values]
+    if max(map(len, cells)) <= LONG or not all(isinstance(value, list) for value in values):
+        return cells
+    shared = [item for item in values[0] if all(item in value for value in values)]
+    others = [[shorten(str(x), LONG, placeholder=" ...") for x in value if x not in shared] for value in values]
+    if not any(others):
+        return cells
+    few = [own if len(own) < 4 else [*own[:2], f"{len(own) - 2} others"] for own in others]
+    return [" + ".join([f"{len(shared)} in all", *own]) for own in few]
 
 
 def _aligned(table: Iterator[list[str]]) -> Iterator[str]:

@@ -197,6 +197,16 @@ def test_more_than_two_and_recipes_that_are_unknown_or_equal(runs: list[Path]) -
     assert result.stdout.endswith("no recipe.yaml, so the recipe is not known: B\nthe recipes are equal\n\n")
 
 
+def test_of_long_lists_only_what_differs_is_shown(tmp_path: Path) -> None:
+    train = [f"a-domain-of-a-long-name-{number}.train.jsonl" for number in range(5)]
+    folders = [
+        write_run(tmp_path / name, 0.2, recipe={"name": "x", "data": {"train": files}})
+        for name, files in (("a", train), ("b", [*train, "more.train.jsonl"]))
+    ]
+    recipes = run("compare-runs", *folders).stdout.strip().split("\n\n")[2].splitlines()
+    assert [line.split("  ") for line in recipes[1:]] == [["data.train", "5 in all", "5 in all + more.train.jsonl"]]
+
+
 @pytest.mark.parametrize("metric", ["micro.cer", "domains.b.cer", "loss"])
 @pytest.mark.parametrize(("suffix", "axis"), [(".png", "step"), (".svg", "hours"), (".SVG", "minutes")])
 def test_compare_runs_draws(runs: list[Path], tmp_path: Path, metric: str, suffix: str, axis: str) -> None:
