@@ -22,7 +22,7 @@ import soundfile
 import soxr
 
 from silero_like.errors import AudioError, MissingExtraError
-from silero_like.sound_file import open_sound
+from silero_like.sound_file import file_size, missing_s, open_sound
 
 SAMPLE_RATE = 16000
 """Hz, of every waveform in this project."""
@@ -42,6 +42,8 @@ Source = str | Path | BinaryIO
 _NOTHING_ELSE = {"protocol_whitelist": "none"}  # no file or host that a playlist or session description names
 _BLOCK_SAMPLES = 1 << 20  # samples over all channels decoded at once: 4 MB
 _MIN_SAMPLE_RATE = 4000  # Hz; below there is no speech, and the resampled stream would grow without bound
+_SLACK_S = 0.1  # by which the header of a wav may announce too much
+_MOST_HEADER_BYTES = 1 << 16  # of a file without samples; more is sound that its header does not count
 _MAX_PEAK = 1000.0  # float files may overshoot 1; integers stored as floats (to 32768) would be noise to the model
 
 
@@ -60,7 +62,8 @@ def load_audio(
         float32 `(N,)`, mono, 16 kHz, nominally in [-1, 1]; empty where a valid file holds no frames.
 
     Raises:
-        AudioError: unreadable, not audio, damaged, truncated (where the format tells: flac), NaN or infinite samples.
+        AudioError: unreadable, not audio, damaged, truncated (where the format tells: flac, wav, aiff, au), NaN or
+            infinite samples.
         MissingExtraError: a format that needs PyAV, which is not installed.
     """
     blocks = list(_waveform_blocks(source, channel, offset_s, duration_s))
@@ -236,8 +239,15 @@ def _sound_blocks(
     except soundfile.SoundFileError as error:
         raise AudioError(f"{name}: {_reason(error)}: damaged or truncated; get a whole copy") from error
     # mp3 headers may promise too much, and a flac that was written to a pipe promises nothing (the largest integer)
-    if n_left and sound.format != "MP3" and sound.frames < np.iinfo(np.int64).max:
-        raise AudioError(f"{name}: truncated: {n_left / rate:.2f} s fewer than its header says; get a whole copy")
+    short_s = n_left / rate if sound.format != "MP3" and sound.frames < np.iinfo(np.int64).max else 0.0
+    if duration_s is None or offset_s + duration_s > sound.frames / rate:
+        short_s += missing_s(sound)
+    if not sound.frames and (size := file_size(sound)) > _MOST_HEADER_BYTES:
+        raise AudioError(
+            f"{name}: no samples by its header, but {size} bytes: was the recorder stopped hard? Copy it with ffmpeg"
+        )
+    if short_s > _SLACK_S or (short_s and n_left):
+        raise AudioError(f"{name}: truncated: {short_s:.2f} s fewer than its header says; get a whole copy")
 
 
 def _reason(error: Exception) -> str:

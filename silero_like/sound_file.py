@@ -11,6 +11,10 @@ import soundfile
 
 _XING = re.compile(rb"(?:Xing|Info)...[\x03\x07\x0b\x0f].{4}(.{4})", re.DOTALL)
 """The header that counts an mp3's frames, and its bytes: the group."""
+_CUT = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""What libsndfile notes of samples that a wav, aiff or au announces and does not hold: bytes told, bytes there."""
+_UNTOLD = 0x7FFF_0000
+"""A size from here on stands for one that was not known: such files come from pipes."""
 _FRAME_START = 64
 """Bytes of an mp3's first frame in which the Xing header is."""
 
@@ -61,6 +65,19 @@ def open_sound(stream: BinaryIO) -> soundfile.SoundFile:
     sound.close()
     stream.seek(0)
     return _ForwardSoundFile(_EndlessFile(stream))
+
+
+def missing_s(sound: soundfile.SoundFile) -> float:
+    """Return how many seconds a wav, aiff or au announces beyond those that it holds."""
+    found = _CUT.search(sound.extra_info)
+    told, there = map(int, found.groups()) if found else (0, 0)
+    return (told - there) / there * sound.frames / sound.samplerate if there and told < _UNTOLD else 0.0
+
+
+def file_size(sound: soundfile.SoundFile) -> int:
+    """Return the bytes of a file as libsndfile notes them, 0 where it does not."""
+    found = re.search(r"^Length : (\d+)", sound.extra_info, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def _told_size(file: BinaryIO) -> int | None:

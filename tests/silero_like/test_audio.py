@@ -272,6 +272,32 @@ def test_wav_from_a_pipe_has_a_wrong_size(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_audio(path), expected)
 
 
+@pytest.mark.parametrize("name", ["a.wav", "float.wav", "a.aiff", "a.au"])
+def test_truncated_samples_that_are_not_compressed(tmp_path: Path, name: str) -> None:
+    path = _write(tmp_path / name, _noise(48000)[:, 0], 16000, "FLOAT" if name == "float.wav" else None)
+    begin = load_audio(path, duration_s=1.0)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(AudioError, match=r"truncated: 1\.50 s fewer than its header says; get a whole copy"):
+        load_audio(path)
+    with pytest.raises(AudioError, match="truncated"):
+        load_audio(path, offset_s=1.0, duration_s=1.0)
+    np.testing.assert_array_equal(load_audio(path, duration_s=1.0), begin)
+
+
+def test_a_recorder_that_never_wrote_its_header(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.wav", _noise(48000)[:, 0], 16000)
+    data = path.read_bytes()
+    path.write_bytes(data[:40] + bytes(4) + data[44:])
+    with pytest.raises(AudioError, match="no samples by its header, but 96044 bytes"):
+        load_audio(path)
+
+
+def test_a_header_that_is_a_little_off(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.wav", _noise(48000)[:, 0], 16000)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert len(load_audio(path)) == 48000 - 50
+
+
 def test_mp3_is_read_to_its_end_whatever_its_header_says(tmp_path: Path) -> None:
     samples = np.concatenate([_noise(160000)[:, 0], np.zeros(160000, np.float32), _tone(16000, 5)])
     waveform = load_audio(_xingless_mp3(tmp_path / "a.mp3", samples))
