@@ -12,6 +12,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_hear import hear_all, own_hearer
+from silero_like.cli.data_rows import refuse_empty
 from silero_like.cli.decoder_options import Search
 from silero_like.cli.evaluate_inputs import name_of
 from silero_like.cli.model_option import bundle_option
@@ -85,8 +86,10 @@ def clean(
     _check_names(manifests, out_dir)
     batch = Batch(context)
     read = [read_manifest(path, check_audio=False) for path in manifests]
-    for problem in (problem for manifest in read for problem in manifest.problems):
-        batch.fail(problem)
+    for manifest in read:
+        refuse_empty(manifest.path, len(manifest.utterances) + len(manifest.problems))
+        for problem in manifest.problems:
+            batch.fail(problem)
     hearer, recognizer = own_hearer(model, Search(decoder="greedy"), with_label=True)
     rows = [utterance for manifest in read for utterance in manifest.utterances]
     usable = _in_language(rows, recognizer.config.lang)

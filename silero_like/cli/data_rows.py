@@ -61,6 +61,18 @@ class Rows:
         return len(self.samples) + len(self.problems)
 
 
+def refuse_empty(path: Path, n_rows: int) -> None:
+    """Say that a manifest without any row is none.
+
+    Raises:
+        ManifestError: it has no row.
+    """
+    from silero_like.errors import ManifestError
+
+    if not n_rows:
+        raise ManifestError(f"{path}: empty: expected JSON lines, a recording each (docs/data.md)")
+
+
 def read_rows(paths: Sequence[Path], jobs: int | None, cache_path: Path | None) -> Rows:
     """Read manifests and examine their rows, with progress on a terminal.
 
@@ -70,7 +82,6 @@ def read_rows(paths: Sequence[Path], jobs: int | None, cache_path: Path | None) 
     """
     from data.examine import Sample
     from data.manifest import Utterance, stream_manifest
-    from silero_like.errors import ManifestError
 
     rows: list[tuple[Path, int, Utterance]] = []
     problems: list[str] = []
@@ -81,8 +92,7 @@ def read_rows(paths: Sequence[Path], jobs: int | None, cache_path: Path | None) 
                 rows.append((path, line, row))
             else:
                 problems.append(str(row))
-        if len(rows) + len(problems) == n_before:
-            raise ManifestError(f"{path}: empty: expected JSON lines, a recording each (docs/data.md)")
+        refuse_empty(path, len(rows) + len(problems) - n_before)
     results = _examine([row for *_, row in rows], n_processes(jobs), cache_path or _default_cache())
     samples = [
         Sample(manifest=path, line=line, utterance=row, problem=result)

@@ -136,6 +136,15 @@ def test_wrong_usage(stand_in: StandIn, train: Path, out: Path, options: list[st
     assert message in result.stderr
 
 
+def test_an_empty_manifest_is_refused(train: Path, out: Path) -> None:
+    empty = train.with_name("empty.jsonl")
+    empty.write_text("\n")
+    result = run(train, empty, "--out", out)
+    assert result.exit_code == 1
+    assert "empty.jsonl: empty: expected JSON lines" in result.stderr
+    assert not out.exists()
+
+
 def test_inputs_are_never_replaced(train: Path) -> None:
     result = run(train, "--out", train.parent)
     assert (result.exit_code, "--out would replace" in result.stderr) == (2, True)
