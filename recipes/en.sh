@@ -17,7 +17,7 @@ speech="accented_read.train.jsonl, audiobook.train.jsonl, command_grammar.train.
 speech="$speech, digits_8k.train.jsonl, read_prompts.train.jsonl, spelling_digits.train.jsonl, telephone_prompts.train.jsonl"
 speech="[$speech, wakewords.train.jsonl, $out/teacher/pseudo.jsonl]"
 
-test -f "$out/teacher/pseudo.jsonl" ||
+test -f "$out/teacher/targets.safetensors" ||
   python -m train.moonshine recipes/en-tiny.yaml --out "$out/teacher" --passes 9 --lm "$lm" \
     --unlabelled "$corpus/unlabelled/audiobook.jsonl" "$corpus/unlabelled/mixed.jsonl"
 

@@ -27,11 +27,12 @@ from train.plain import build
 
 
 def average_checkpoints(checkpoints: Sequence[Checkpoint], *, command: str = "") -> Checkpoint:
-    """Return the last checkpoint with the mean of all averaged weights: not measured yet, to be exported, not resumed.
+    """Return the latest checkpoint with the mean of all averaged weights: not measured yet; export it, resume others.
 
     Raises:
-        ConfigError: another tokenizer or other weights than the last one's.
+        ConfigError: another tokenizer or other weights than the latest one's.
     """
+    checkpoints = sorted(checkpoints, key=lambda checkpoint: checkpoint.progress.step)
     last = checkpoints[-1]
     for checkpoint in checkpoints:
         shapes = {name: value.shape for name, value in checkpoint.average.items()}

@@ -18,6 +18,7 @@ import torch
 
 from data.augment import resolve
 from data.manifest import Utterance
+from data.text import get_normalizer
 from silero_like.errors import ConfigError
 from silero_like.model.config import from_dict, preset
 from silero_like.model.encoder import Recognizer
@@ -37,7 +38,7 @@ def prepare(teacher: str, recipe: Recipe) -> Recipe:
         ConfigError: no such teacher, or one of another frame grid or language.
     """
     source = read_source(teacher)
-    _check_grid(teacher, source, recipe)
+    check_teacher(teacher, source, recipe)
     output_dir = Path(recipe.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     tokenizer_path = output_dir / "teacher-tokenizer.model"
@@ -54,11 +55,23 @@ def prepare(teacher: str, recipe: Recipe) -> Recipe:
     name = f"{teacher} {digest(b''.join(value.numpy().tobytes() for value in source.weights.values()))[:16]}"
     if not _is_done(path, name, utterances, speeds, recipe.root):
         read = _read(_model(source), utterances, speeds, recipe.root)
-        write_soft_targets(path, read, teacher=name, tokenizer_sha256=digest(source.tokenizer))
+        frame_s = from_dict(source.model_config).frame_s
+        write_soft_targets(path, read, teacher=name, tokenizer_sha256=digest(source.tokenizer), frame_s=frame_s)
     return recipe
 
 
-def _check_grid(teacher: str, source: Source, recipe: Recipe) -> None:
+def check_teacher(teacher: str, source: Source, recipe: Recipe) -> None:
+    """See that a teacher can teach the recipe's model.
+
+    Raises:
+        ConfigError: it has another frame grid or language.
+    """
+    label = get_normalizer(recipe.data.lang).label
+    if source.normalizer != label:
+        raise ConfigError(
+            f"{teacher} writes text normalised by {source.normalizer}, this recipe's data.lang gives {label}: "
+            "take a teacher of that language"
+        )
     theirs = from_dict(source.model_config).frame_s
     ours = preset(recipe.model.preset, n_labels=2, **recipe.model.overrides).frame_s
     if theirs != ours:
@@ -73,7 +86,7 @@ def _is_done(path: Path, teacher: str, utterances: list[Utterance], speeds: tupl
         return False
     targets = SoftTargets(path, root)
     return targets.teacher == teacher and all(
-        targets.find(utterance, speed) is not None for utterance in utterances for speed in speeds
+        Key.of(utterance, speed, root) in targets for utterance in utterances for speed in speeds
     )
 
 
@@ -86,10 +99,15 @@ def _model(source: Source) -> Recognizer:
 def _read(
     model: Recognizer, utterances: list[Utterance], speeds: tuple[float, ...], root: Path
 ) -> Iterator[tuple[Key, np.ndarray]]:
-    """Yield the teacher's log-probs of every utterance at every speed, telling how far it is."""
+    """Yield the teacher's log-probs of every utterance at every speed, none of unreadable ones; tell how far it is."""
     total = len(utterances) * len(speeds)
     with click.progressbar(length=total, label="teacher", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         for speed in speeds:
+            unread = {Key.of(utterance, speed, root) for utterance in utterances}
             for utterance, log_probs in all_log_probs(model, utterances, speed=speed):
-                yield Key.of(utterance, speed, root), log_probs
+                key = Key.of(utterance, speed, root)
+                unread.discard(key)
+                yield key, log_probs
                 bar.update(1)
+            nothing = np.zeros((0, model.config.n_labels), np.float32)
+            yield from ((key, nothing) for key in sorted(unread, key=str))

@@ -15,11 +15,12 @@ import numpy as np
 from data.augment import EffectsBank, resolve
 from train.config import Recipe
 from train.dataset import Dataset, load_dataset
-from train.feed import base_shares
+from train.feed import base_shares, read_targets
 from train.memory import estimate_memory, made_up_batch
 from train.objective import Objective
 from train.sampler import DomainSampler, Draw
 from train.start import make_model, parameter_groups, read_source
+from train.targets import check_grid
 
 
 def dry_run(recipe: Recipe) -> str:
@@ -33,6 +34,8 @@ def dry_run(recipe: Recipe) -> str:
     with tempfile.TemporaryDirectory() as folder:
         data = load_dataset(recipe, known, work_dir=Path(folder))
     model = make_model(recipe, data.tokenizer, source)
+    if recipe.distill.targets:
+        check_grid(read_targets(recipe, data), model.config)
     groups = parameter_groups(model, recipe.optimizer, recipe.finetune)
     objective = Objective(
         model,

@@ -94,6 +94,8 @@ def _row(name: str, kind: str, cells: list[str]) -> str:
 
 
 def _mean_cer(domains: Mapping[str, Any], names: list[str]) -> str:
-    """Return the mean CER of some domains; "-" where one of them has none, for lack of words."""
+    """Return the mean CER of some domains; "-" where one of them has none, for lack of words, or was not measured."""
+    if not domains.keys() >= set(names):
+        return "-"
     rates = [domains[name]["cer"] for name in names]
     return "-" if None in rates else f"{sum(rates) / len(rates):.1%}"

@@ -43,6 +43,7 @@ from train.objective import Learned, Objective, joined
 from train.schedule import consistency_weight, learning_rate
 from train.shapes import keep_compiled
 from train.start import load_data_and_model, parameter_groups, provenance
+from train.targets import check_grid
 from train.telemetry import BLANK_ADVICE, Telemetry, Timers
 
 MAX_DEAF_STEPS = 20  # steps in a row without any audio, after which the disk must have gone
@@ -74,6 +75,8 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self.groups, lr=recipe.optimizer.peak_lr, betas=(0.9, 0.98), fused=True)
         self.scaler = torch.amp.GradScaler(self.group.device.type, enabled=recipe.loop.precision == "fp16")
         self.feed = Feed(recipe, self.data, self.group)
+        if self.feed.targets:
+            check_grid(self.feed.targets, self.model.config)
         self.objective = Objective(
             self.model,
             inner_weight=recipe.optimizer.inner_ctc_weight,

@@ -31,8 +31,9 @@ from decode.config import BeamConfig
 from decode.greedy import greedy_decode
 from silero_like.audio import SAMPLE_RATE
 from silero_like.decoding import BeamDecoder, GreedyDecoder
-from silero_like.errors import ConfigError
+from silero_like.errors import ConfigError, SileroLikeError
 from silero_like.evaluation.edits import edit_distance
+from silero_like.model.config import preset
 from silero_like.model.frontend import frame_mask
 from silero_like.tokenizer import Tokenizer
 from train.batches import load_ahead
@@ -209,12 +210,18 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=10, help="of the head over the training set")
     arguments = parser.parse_args()
     keep_freed_memory()
-    recipe = load_recipe(arguments.recipe)
-    teach(recipe, arguments.out, arguments.unlabelled, passes=arguments.passes, lm_path=arguments.lm)
+    try:
+        recipe = load_recipe(arguments.recipe)
+        teach(recipe, arguments.out, arguments.unlabelled, passes=arguments.passes, lm_path=arguments.lm)
+    except SileroLikeError as error:
+        sys.exit(f"Error: {error}")
 
 
 def teach(recipe: Recipe, out: Path, unlabelled: Sequence[Path], *, passes: int, lm_path: Path | None = None) -> None:
     """Write features, head, soft targets at every speed of the recipe, and texts of what is unlabelled, into `out`."""
+    frame_s = preset(recipe.model.preset, n_labels=2, **recipe.model.overrides).frame_s
+    if frame_s != FRAME_S:
+        raise ConfigError(f"the head says its word every {FRAME_S} s, this recipe's model every {frame_s} s: stride 8")
     out.mkdir(parents=True, exist_ok=True)
     data = load_dataset(recipe, work_dir=out)
     plain = [line for path in unlabelled for line in _unlabelled(path)]
@@ -241,7 +248,8 @@ def teach(recipe: Recipe, out: Path, unlabelled: Sequence[Path], *, passes: int,
         for speed in resolve(recipe.augment).speeds
         for row, log_probs in _log_probs(head, features, [*train, *extra], speed)
     )
-    write_soft_targets(out / "targets.safetensors", read, teacher=NAME, tokenizer_sha256=digest(data.tokenizer_model))
+    sha256 = digest(data.tokenizer_model)
+    write_soft_targets(out / "targets.safetensors", read, teacher=NAME, tokenizer_sha256=sha256, frame_s=FRAME_S)
 
 
 def _unlabelled(path: Path) -> Iterator[tuple[Path, float, float, str]]:

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 
 from silero_like.audio import SAMPLE_RATE, load_audio
-from silero_like.errors import AudioError, MissingExtraError
+from silero_like.errors import AudioError, MissingExtraError, SileroLikeError
+from silero_like.writers import write_atomically
 
 Array = npt.NDArray[np.float32]
 
@@ -57,7 +58,7 @@ class Features:
     def row(self, audio_path: Path, offset_s: float, **known: Any) -> Row | None:
         """Return a recording, or None if it could not be read."""
         span = self.spans.get((str(audio_path), offset_s))
-        return None if span is None else Row(str(audio_path), offset_s, *span, **known)
+        return None if span is None or not span[2] else Row(str(audio_path), offset_s, *span, **known)
 
     def on_grid(self, row: Row, speed: float) -> Array:
         """Return its features as if played at `speed`, on the student's grid: float32 `(3 T, 288)`, interpolated."""
@@ -75,7 +76,8 @@ def encode(recordings: Sequence[tuple[Path, float, float]], path: Path) -> Featu
     """Let Moonshine read recordings (path, offset and duration in seconds); what is there already is not read again."""
     recordings = list(dict.fromkeys(recordings))
     wanted = {(str(audio_path), offset_s) for audio_path, offset_s, _ in recordings}
-    if path.exists() and wanted <= Features(path).spans.keys():
+    index = path.with_suffix(".json")
+    if index.exists() and wanted <= Features(path).spans.keys():
         return Features(path)
     session = _session()
     values, rows, start = [], [], 0
@@ -86,13 +88,17 @@ def encode(recordings: Sequence[tuple[Path, float, float]], path: Path) -> Featu
                 waveform = load_audio(audio_path, offset_s=offset_s, duration_s=duration_s)
             except AudioError as error:
                 print(f"unreadable audio, left out: {error}", file=sys.stderr)
+                rows.append((str(audio_path), offset_s, 0, start, 0))
                 continue
             features = _features(session, waveform)
             values.append(features)
             rows.append((str(audio_path), offset_s, len(waveform), start, len(features)))
             start += len(features)
+    if not values:
+        raise SileroLikeError("none of the recordings can be read")
+    index.unlink(missing_ok=True)  # written last, it tells that the features are whole
     np.save(path, np.concatenate(values))
-    path.with_suffix(".json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    write_atomically(index, json.dumps(rows, ensure_ascii=False))
     return Features(path)
 
 

@@ -111,33 +111,45 @@ def prepare(start: str, size: Size, recipe: Recipe) -> Recipe:
     config = from_dict(source.model_config)
     smaller = size.of(config)
     before, after = (summarize(each)["n_parameters"] for each in (config, smaller))
+    dropout = {key: value for key, value in recipe.model.overrides.items() if key == "dropout"}
     click.echo(f"{after / 1e6:.2f} of {before / 1e6:.2f} M parameters are left ({after / before:.1%})", err=True)
     if not recipe.distill.targets:
         recipe = prepare_targets(start, _with_overrides(recipe, stride=config.stride))
-    recipe = _with_overrides(recipe, **{k: v for k, v in recipe.model.overrides.items() if k == "dropout"})
+    recipe = _with_overrides(recipe, **dropout)
     path = Path(recipe.output_dir) / "pruned.safetensors"
     origin = {"start": digest(b"".join(value.numpy().tobytes() for value in source.weights.values()))[:16]}
     if not (path.exists() and _is_from(read_checkpoint(path), origin, smaller)):
+        if path.exists() and path.with_name("last.safetensors").exists():
+            raise ConfigError(f"{recipe.output_dir}: its run began from another model or size: use a new output_dir")
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = most_important(importance(start, recipe), smaller)
-        _write(path, cut(source.weights, config, kept), smaller, source, origin)
+        _write(path, cut(source.weights, config, kept), smaller, source, origin, recipe)
     return _starting_at(str(path), recipe)
 
 
 def importance(start: str, recipe: Recipe) -> Scores:
-    """Return the importance of the units of each axis, measured on the recipe's training speech."""
+    """Return the importance of the units of each axis, measured on the recipe's training speech.
+
+    Raises:
+        ConfigError: the gradients of all batches are infinite or NaN.
+    """
     totals: Scores = {}
     with tempfile.TemporaryDirectory() as folder:
-        loop = dataclasses.replace(recipe.loop, tensorboard=False)
+        precision = "fp32" if recipe.loop.precision == "fp16" else recipe.loop.precision  # scaled gradients overflow
+        loop = dataclasses.replace(recipe.loop, tensorboard=False, precision=precision)
         recipe = _starting_at(start, recipe, freeze=[], **dict.fromkeys(BEGINNING[2:], 0))
         trainer = Trainer(dataclasses.replace(recipe, output_dir=folder, loop=loop))
         with closing(trainer.feed.batches(0)) as batches:
             for batch in _with_progress(itertools.islice(batches, N_BATCHES)):
                 trainer.backward(batch)
-                for axis, effects in _effects(trainer.model):
-                    totals[axis] = totals.get(axis, 0.0) + effects**2
+                effects = list(_effects(trainer.model))
+                if all(np.isfinite(each).all() for _, each in effects):
+                    for axis, each in effects:
+                        totals[axis] = totals.get(axis, 0.0) + each**2
                 trainer.optimizer.zero_grad(set_to_none=True)
         trainer.group.close()
+    if not totals:
+        raise ConfigError(f"{start}: none of {N_BATCHES} batches gives finite gradients: is the model itself broken?")
     return totals
 
 
@@ -224,12 +236,13 @@ def _is_from(checkpoint: Checkpoint, origin: Mapping[str, str], config: ModelCon
 
 
 def _write(
-    path: Path, weights: dict[str, Tensor], config: ModelConfig, source: Source, origin: Mapping[str, str]
+    path: Path, weights: dict[str, Tensor], config: ModelConfig, source: Source, origin: dict[str, str], recipe: Recipe
 ) -> None:
     copies = {name: value.clone() for name, value in weights.items()}
-    about = {**origin, "normalizer": source.normalizer}
+    about = {**origin, "normalizer": source.normalizer, "lang": recipe.data.lang, "command": "silero-like prune"}
     checkpoint = Checkpoint(
         model=weights, average=copies, optimizer={}, tokenizer=source.tokenizer, model_config=config.to_dict(),
-        recipe={}, provenance=about, progress=Progress(), scaler={}, metrics={}, feed={}, feed_tensors={},
+        recipe=dataclasses.asdict(recipe), provenance=about, progress=Progress(), scaler={}, metrics={},
+        feed={}, feed_tensors={},
     )  # fmt: skip
     write_checkpoint(path, checkpoint)

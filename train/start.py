@@ -114,10 +114,13 @@ def make_model(recipe: Recipe, tokenizer: Tokenizer, source: Source | None) -> R
     """Build the recipe's model, or the source's with its weights, without dropped and with added layers; seeds torch.
 
     Raises:
-        ConfigError: the source is of another language, or the recipe asks for another architecture.
+        ConfigError: the source is of another language, the recipe asks for another architecture, or for changed layers
+            without a source.
     """
     torch.manual_seed(recipe.seed)
     if source is None:
+        if any(getattr(recipe.finetune, key) for key in BEGINNING[2:]):
+            raise ConfigError("finetune: layers are dropped from or added to a trained model: name it in finetune.init")
         return Recognizer(preset(recipe.model.preset, n_labels=tokenizer.n_labels, **recipe.model.overrides))
     _check_normalizer(recipe, source)
     config = _source_config(recipe, source, tokenizer.n_labels)

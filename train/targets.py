@@ -22,6 +22,7 @@ from torch import Tensor
 
 from data.manifest import Utterance
 from silero_like.errors import ConfigError
+from silero_like.model.config import ModelConfig
 
 N_BEST = 8
 """Labels kept of a frame: the rest of a CTC model's probability is below a hundredth."""
@@ -69,6 +70,8 @@ class SoftTargets:
         except (SafetensorError, KeyError, OSError, ValueError) as error:
             raise ConfigError(f"{path}: not soft targets of this project, or damaged ones: {error}") from error
         self._root = root
+        self.frame_s: float = about.get("frame_s", 0.08)
+        """Seconds between the frames."""
         self.teacher: str = about["teacher"]
         self.tokenizer_sha256: str = about["tokenizer_sha256"]
         ends = np.cumsum([n_frames for *_, n_frames in about["utterances"]])
@@ -77,14 +80,30 @@ class SoftTargets:
             for (*key, n_frames), end in zip(about["utterances"], ends, strict=True)
         }
 
+    def __contains__(self, key: object) -> bool:
+        """Whether the teacher was asked."""
+        return key in self._spans
+
     def find(self, utterance: Utterance, speed: float) -> Soft | None:
-        """Return the targets of an utterance, `(T, K)`, or None where the teacher was not asked."""
-        key = Key.of(utterance, speed, self._root)
-        if key not in self._spans:
+        """Return the targets of an utterance, `(T, K)`, or None where the teacher was not asked, or could not read."""
+        start, end = self._spans.get(Key.of(utterance, speed, self._root), (0, 0))
+        if start == end:
             return None
-        start, end = self._spans[key]
         log_probs = torch.from_numpy(self._log_probs[start:end].astype(np.float32))
         return Soft(torch.from_numpy(self._labels[start:end].astype(np.int64)), log_probs.softmax(-1))
+
+
+def check_grid(targets: SoftTargets, config: ModelConfig) -> None:
+    """See that targets stand on a model's frames.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if targets.frame_s != config.frame_s:
+        raise ConfigError(
+            f"distill.targets: {targets.teacher} says its word every {1000 * targets.frame_s:.0f} ms, the model every "
+            f"{1000 * config.frame_s:.0f} ms: set model.overrides.stride, or take other targets"
+        )
 
 
 def pad_soft(rows: Sequence[Soft | None]) -> Soft | None:
@@ -101,9 +120,17 @@ def pad_soft(rows: Sequence[Soft | None]) -> Soft | None:
 
 
 def write_soft_targets(
-    path: Path, utterances: Iterable[tuple[Key, npt.NDArray[np.float32]]], *, teacher: str, tokenizer_sha256: str
+    path: Path,
+    utterances: Iterable[tuple[Key, npt.NDArray[np.float32]]],
+    *,
+    teacher: str,
+    tokenizer_sha256: str,
+    frame_s: float,
 ) -> None:
-    """Write soft targets atomically: for each utterance its key and the teacher's log-probs, float32 `(T, V)`."""
+    """Write soft targets atomically: for each utterance its key and the teacher's log-probs, float32 `(T, V)`.
+
+    What could not be read has a T of 0. Frames are `frame_s` seconds apart.
+    """
     labels, log_probs, rows = [], [], []
     for key, full in utterances:
         n_best = min(N_BEST, full.shape[1])
@@ -111,7 +138,8 @@ def write_soft_targets(
         labels.append(best.astype(np.uint16))
         log_probs.append(np.maximum(np.take_along_axis(full, best, 1), -60).astype(np.float16))
         rows.append((key.audio_filepath, key.offset_s, key.speed, len(full)))
-    about: dict[str, Any] = {"teacher": teacher, "tokenizer_sha256": tokenizer_sha256, "utterances": rows}
+    about: dict[str, Any] = {"teacher": teacher, "tokenizer_sha256": tokenizer_sha256, "frame_s": frame_s}
+    about["utterances"] = rows
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         tensors = {"labels": np.concatenate(labels), "log_probs": np.concatenate(log_probs)}

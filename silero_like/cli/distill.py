@@ -31,10 +31,18 @@ def distill(teacher: str, recipe: str, overrides: tuple[str, ...], dry_run: bool
       silero-like distill my-large-bundle my-recipe.yaml --set distill.weight=0.7 --set output_dir=runs/taught
     """
     command = ["distill", teacher, recipe]
-    run_recipe(recipe, overrides, dry_run=dry_run, command=command, prepare=partial(_prepare, teacher))
+    prepare, check = partial(_prepare, teacher), partial(_check, teacher)
+    run_recipe(recipe, overrides, dry_run=dry_run, command=command, prepare=prepare, check=check)
 
 
 def _prepare(teacher: str, recipe: Recipe) -> Recipe:
     from train.distill import prepare
 
     return prepare(teacher, recipe)
+
+
+def _check(teacher: str, recipe: Recipe) -> None:
+    from train.distill import check_teacher
+    from train.start import read_source
+
+    check_teacher(teacher, read_source(teacher), recipe)

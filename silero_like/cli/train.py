@@ -47,8 +47,12 @@ def run_recipe(
     command: Sequence[str],
     init: str | None = None,
     prepare: Callable[[Recipe], Recipe] | None = None,
+    check: Callable[[Recipe], None] = lambda recipe: None,
 ) -> None:
-    """Train as a recipe says, from the model `init` if given, or look what would happen; `prepare` works beforehand."""
+    """Train as a recipe says, from the model `init` if given, or look what would happen.
+
+    `prepare` works before the training, `check` before the look.
+    """
     from silero_like.errors import ConfigError, MissingExtraError, SileroLikeError
 
     try:
@@ -66,6 +70,7 @@ def run_recipe(
         raise click.UsageError(f"{recipe}: expected a recipe, YAML in UTF-8, got something else: {error}") from error
     try:
         if dry_run:
+            check(loaded)
             click.echo(try_recipe(loaded))
         else:
             Trainer(prepare(loaded) if prepare else loaded, command=command_line(command, overrides)).run()

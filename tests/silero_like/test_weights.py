@@ -14,7 +14,7 @@ from silero_like.weights import read_weights, write_weights
 @pytest.fixture
 def weights() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    rows = 10.0 ** -torch.arange(64.0)[:, None] % 5  # of very different sizes
+    rows = 10.0 ** -(torch.arange(64.0)[:, None] % 5)  # of very different sizes
     return {
         "stem.conv.weight": torch.randn(64, 1, 1, 33, generator=generator),
         "head.1.weight": rows * torch.randn(64, 32, generator=generator),
@@ -40,7 +40,7 @@ def test_int8_is_exact_to_half_a_step_of_each_row(weights: dict[str, Tensor], tm
     for name in ("stem.conv.weight", "head.1.weight", "nothing.weight"):
         step = weights[name].flatten(1).abs().amax(1) / 127
         error = (read[name] - weights[name]).flatten(1).abs().amax(1)
-        assert bool((error <= 0.55 * step + 1e-4).all()), name  # a scale is a float16 itself
+        assert bool((error <= 0.55 * step + 127 * 2.0**-25).all()), name  # a scale is a float16 itself
     for name in ("head.1.bias", "small.weight"):
         assert torch.equal(read[name], weights[name].half().float())
 

@@ -12,14 +12,14 @@ from train.loop import Trainer
 
 def test_the_mean_of_kept_checkpoints_is_measured_and_written(recipe_path: Path, tmp_path: Path) -> None:
     Trainer(load_recipe(recipe_path, ["loop.keep_every=4"])).run()
-    paths = [tmp_path / "run" / f"step-{step}.safetensors" for step in (4, 8)]
+    paths = [tmp_path / "run" / f"step-{step}.safetensors" for step in (8, 4)]
     out = tmp_path / "mean.safetensors"
     result = CliRunner().invoke(main, [str(out), *map(str, paths)])
     assert result.exit_code == 0, result.output
     first, second, mean = (read_checkpoint(path) for path in (*paths, out))
     for name, value in mean.average.items():
         torch.testing.assert_close(value, (first.average[name] + second.average[name]) / 2)
-    assert mean.provenance["averaged_steps"] == [4, 8]
+    assert mean.provenance["averaged_steps"] == [4, 8] and mean.progress.step == 8
     assert mean.metrics["micro"]["utterances"] == 24 and not mean.optimizer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from silero_like.model.encoder import Recognizer
 from train.checkpoint import read_checkpoint
 from train.config import load_recipe
 from train.dataset import digest
+from train.dry_run import dry_run
 from train.feed import read_targets
 from train.loop import Trainer
 from train.memory import made_up_batch
@@ -54,9 +56,9 @@ def test_targets_are_found_again_by_utterance_and_speed(tmp_path: Path) -> None:
         (second, 1.0): log_softmax((7, 30), 2),
     }
     entries = ((Key.of(which, speed, tmp_path), values) for (which, speed), values in read.items())
-    write_soft_targets(tmp_path / "t.safetensors", entries, teacher="me", tokenizer_sha256="abc")
+    write_soft_targets(tmp_path / "t.safetensors", entries, teacher="me", tokenizer_sha256="abc", frame_s=0.04)
     targets = SoftTargets(tmp_path / "t.safetensors", tmp_path)
-    assert (targets.teacher, targets.tokenizer_sha256) == ("me", "abc")
+    assert (targets.teacher, targets.tokenizer_sha256, targets.frame_s) == ("me", "abc", 0.04)
     for (which, speed), values in read.items():
         soft = targets.find(which, speed)
         assert soft is not None and soft.labels.shape == (len(values), N_BEST)
@@ -135,6 +137,12 @@ def test_distill_teaches_and_does_not_read_twice(teacher_path: Path, recipe_path
 def test_what_cannot_be_taught_is_told(teacher_path: Path, recipe_path: Path, tmp_path: Path) -> None:
     code, output = distill(teacher_path, recipe_path, "model.overrides={stride: 4}")
     assert code == 1 and "a frame every 80 ms, the student one every 40 ms" in output
+    code, output = distill(teacher_path, recipe_path, "data.lang=ru")
+    assert code == 1 and "normalised by en-1, this recipe's data.lang gives ru-" in output
+    result = CliRunner().invoke(
+        main, ["distill", str(teacher_path), str(recipe_path), "--dry-run", "--set", "data.lang=ru"]
+    )
+    assert result.exit_code == 1 and "normalised by en-1" in result.output
     code, output = distill(tmp_path / "run", recipe_path)
     assert code == 2 and "does not exist" in output
     (tmp_path / "bad.safetensors").write_bytes(b"no")
@@ -145,6 +153,36 @@ def test_what_cannot_be_taught_is_told(teacher_path: Path, recipe_path: Path, tm
     for sha, problem in (("other", "another tokenizer"), (None, "read none of this speech")):
         path = tmp_path / "t.safetensors"
         entry = Key("elsewhere.wav", 0.0, 1.0), log_softmax((3, 11), 0)
-        write_soft_targets(path, [entry], teacher="t", tokenizer_sha256=sha or digest(trainer.data.tokenizer_model))
+        sha256 = sha or digest(trainer.data.tokenizer_model)
+        write_soft_targets(path, [entry], teacher="t", tokenizer_sha256=sha256, frame_s=0.08)
         with pytest.raises(ConfigError, match=problem):
             read_targets(load_recipe(recipe_path, [f"distill.targets={path}"]), trainer.data)
+
+
+def test_what_the_teacher_cannot_read_is_not_asked_again(
+    teacher_path: Path, recipe_path: Path, tone_corpus: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(tone_corpus, tmp_path / "tones")
+    (root / "0.wav").write_bytes(b"no audio")
+    targets, made = tmp_path / "run" / "targets.safetensors", list[int]()
+    for _ in range(2):
+        code, output = distill(teacher_path, recipe_path, f"data.root={root}")
+        assert code == 0, output
+        made.append(targets.stat().st_mtime_ns)
+    assert made[0] == made[1]
+    read, broken = SoftTargets(targets, root), utterance(root, "0.wav")
+    assert Key.of(broken, 1.0, root) in read and read.find(broken, 1.0) is None
+
+
+def test_targets_of_another_frame_grid_are_refused(recipe_path: Path, tmp_path: Path) -> None:
+    trainer = Trainer(load_recipe(recipe_path))
+    path = tmp_path / "t.safetensors"
+    entries = [
+        (Key.of(example.utterance, 1.0, trainer.recipe.root), log_softmax((3, 11), 0))
+        for example in trainer.data.examples
+    ]
+    write_soft_targets(path, entries, teacher="t", tokenizer_sha256=digest(trainer.data.tokenizer_model), frame_s=0.04)
+    recipe = load_recipe(recipe_path, [f"distill.targets={path}", f"output_dir={tmp_path / 'x'}"])
+    for begin in (Trainer, dry_run):
+        with pytest.raises(ConfigError, match="its word every 40 ms, the model every 80 ms"):
+            begin(recipe)

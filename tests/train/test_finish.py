@@ -53,6 +53,13 @@ def test_the_table_of_changes_by_hand(recipe_path: Path, tmp_path: Path) -> None
     ]
 
 
+def test_a_domain_that_was_not_measured_each_time_has_no_number(recipe_path: Path, tmp_path: Path) -> None:
+    data = dataset(recipe_path, tmp_path, ["spelling", "calls"], n_new=1)
+    log = [evaluation(0, spelling=0.9, calls=0.1), evaluation(50, calls=0.2)]
+    (tmp_path / "log.jsonl").write_text("\n".join(log) + "\n")
+    assert change_table(tmp_path, data).splitlines()[1].split() == ["spelling", "new", "90.0%", "-"]
+
+
 def test_a_long_run_is_shown_at_a_few_steps(recipe_path: Path, tmp_path: Path) -> None:
     data = dataset(recipe_path, tmp_path, ["spelling", "calls"], n_new=1)
     log = [evaluation(step, spelling=0.5, calls=0.5) for step in range(0, 2100, 100)]

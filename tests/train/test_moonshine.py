@@ -62,8 +62,11 @@ def test_a_student_learns_from_the_targets_that_it_makes(
             soft = targets.find(example.utterance, speed)
             assert soft is not None
             assert abs(len(soft.labels) - example.utterance.duration_s / speed / 0.08) <= 1
+    moonshine.teach(recipe, out, [tmp_path / "plain.jsonl"], passes=1)
+    assert encoder.n_calls == 25  # what has been read is not read again, nor what could not be
+    (out / "features.json").unlink()  # as if it had been killed while it wrote
     moonshine.teach(recipe, out, [], passes=1)
-    assert encoder.n_calls == 25  # what has been read is not read again
+    assert encoder.n_calls == 49
     trainer = Trainer(load_recipe(recipe_path, [f"distill.targets={out / 'targets.safetensors'}", "data.dev=[]"]))
     trainer.run()
     assert trainer.progress.step == 8

@@ -14,10 +14,12 @@ from silero_like.cli import main
 from silero_like.errors import ConfigError
 from silero_like.model.config import ModelConfig, from_dict
 from silero_like.model.encoder import Recognizer
+from train.batches import Batch
 from train.checkpoint import read_checkpoint, write_checkpoint
 from train.config import load_recipe
 from train.loop import Trainer
 from train.memory import made_up_batch
+from train.objective import Learned
 from train.prune import Kept, Size, axes, cut, importance, most_important, n_units
 
 CONFIG = ModelConfig(n_labels=9, width=32, n_conv_blocks=2, n_attention_blocks=2, n_heads=4, se_every=1, dropout=0.0)
@@ -131,11 +133,12 @@ def prune(start: Path, recipe: Path, *options: str) -> tuple[int, str]:
 def test_prune_makes_a_smaller_model_and_trains_it_on(start_path: Path, recipe_path: Path, tmp_path: Path) -> None:
     options = ("--width", "16", "--heads", "1")
     frozen = "finetune.freeze=[stem.second_norm]"
-    code, output = prune(start_path, recipe_path, *options, "--set", frozen)
+    dropout = ("--set", "model.overrides.dropout=0.4")
+    code, output = prune(start_path, recipe_path, *options, "--set", frozen, *dropout)
     assert code == 0, output
     assert "M parameters are left" in output
     pruned, result = (read_checkpoint(tmp_path / "run" / f"{name}.safetensors") for name in ("pruned", "last"))
-    assert pruned.model_config == result.model_config
+    assert {**pruned.model_config, "dropout": 0.4} == result.model_config
     assert (result.model_config["width"], result.model_config["n_heads"], result.model_config["head_width"]) == (
         16,
         1,
@@ -145,10 +148,45 @@ def test_prune_makes_a_smaller_model_and_trains_it_on(start_path: Path, recipe_p
     assert str(start_path) in result.provenance["teacher"] and "--width 16 --heads 1" in result.provenance["command"]
     assert torch.equal(pruned.model["stem.second_norm.bias"], result.model["stem.second_norm.bias"])
     made = (tmp_path / "run" / "pruned.safetensors").stat().st_mtime_ns
-    code, output = prune(start_path, recipe_path, *options, "--set", "optimizer.total_steps=3", "--set", frozen)
+    more = ("--set", "optimizer.total_steps=3", "--set", frozen, *dropout)
+    code, output = prune(start_path, recipe_path, "--width", "8", "--heads", "1", *more)
+    assert code == 1 and "began from another model or size: use a new output_dir" in output
+    code, output = prune(start_path, recipe_path, *options, *more)
     assert code == 0, output
     assert (tmp_path / "run" / "pruned.safetensors").stat().st_mtime_ns == made
     assert read_checkpoint(tmp_path / "run" / "last.safetensors").progress.step == 3
+
+
+def test_a_cut_can_be_exported_before_it_learns(start_path: Path, recipe_path: Path, tmp_path: Path) -> None:
+    assert prune(start_path, recipe_path, "--heads", "1")[0] == 0
+    result = CliRunner().invoke(
+        main, ["export", str(tmp_path / "run" / "pruned.safetensors"), str(tmp_path / "bundle")]
+    )
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("broken", [1, 99])
+def test_batches_without_a_finite_gradient_do_not_count(
+    start_path: Path, recipe_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    backward, calls = Trainer.backward, list[int]()
+
+    def sometimes_nan(trainer: Trainer, batch: Batch) -> tuple[Learned, bool]:
+        result = backward(trainer, batch)
+        calls.append(len(calls))
+        if len(calls) <= broken:
+            for parameter in trainer.parameters.values():
+                assert parameter.grad is not None
+                parameter.grad.fill_(torch.nan)
+        return result
+
+    monkeypatch.setattr(Trainer, "backward", sometimes_nan)
+    recipe = load_recipe(recipe_path, ["model.overrides={}", "data.dev=[]"])
+    if broken == 1:
+        assert all(np.isfinite(each).all() for each in importance(str(start_path), recipe).values())
+    else:
+        with pytest.raises(ConfigError, match="finite gradients"):
+            importance(str(start_path), recipe)
 
 
 def test_prune_says_what_it_needs(start_path: Path, recipe_path: Path) -> None:

@@ -183,6 +183,11 @@ def test_layers_are_dropped_or_added(recipe_path: Path) -> None:
         finetuning(recipe_path, "start", "finetune.drop_conv_blocks=1", "finetune.add_conv_blocks=1")
 
 
+def test_layers_of_no_model_cannot_be_dropped(recipe_path: Path, tokenizer: Tokenizer) -> None:
+    with pytest.raises(ConfigError, match=r"name it in finetune\.init"):
+        make_model(load_recipe(recipe_path, ["finetune.drop_conv_blocks=1"]), tokenizer, None)
+
+
 @pytest.mark.parametrize("drop", ["drop_conv_blocks=4", "drop_attention_blocks=3"])
 def test_more_layers_than_there_are_cannot_be_dropped(
     recipe_path: Path, source: Source, tokenizer: Tokenizer, drop: str
