@@ -194,15 +194,17 @@ def test_every_command_of_the_english_script_is_one(tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     command = ["sh", "recipes/en.sh", str(corpus), str(tmp_path / "out")]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
-    teacher, train, finetune, export, tune = (line.split("\0")[:-1] for line in log.read_text().splitlines())
+    teacher, train, grown, on, mean, export, tune = (line.split("\0")[:-1] for line in log.read_text().splitlines())
     assert teacher[1:4] == ["-m", "train.moonshine", "recipes/en-tiny.yaml"]
-    for words in (train, finetune):
+    for words, folder in ((train, "tiny"), (grown, "grown"), (on, "on")):
         overrides = [value for key, value in itertools.pairwise(words) if key == "--set"]
         recipe = load_recipe(ROOT / "recipes" / "en-tiny.yaml", overrides)
         assert recipe.data.train[-1] == str(tmp_path / "out" / "teacher" / "pseudo.jsonl")
         assert recipe.distill.targets == str(tmp_path / "out" / "teacher" / "targets.safetensors")
-    assert finetune[2] == f"{recipe.output_dir.removesuffix('grown')}tiny/best.safetensors"
-    for words in (train, finetune, export, tune):  # the parser of each command knows its options
+        assert recipe.output_dir == str(tmp_path / "out" / folder)
+    assert [grown[2], on[2]] == [str(tmp_path / "out" / name / "best.safetensors") for name in ("tiny", "grown")]
+    assert mean[1:5] == ["-m", "train.average", export[2], on[2]]
+    for words in (train, grown, on, export, tune):  # the parser of each command knows its options
         with main.make_context("silero-like", words[1:]) as context:
             group, words = (main, words[1:]) if words[1] != "lm" else (main.get_command(context, "lm"), words[2:])
             assert isinstance(group, click.Group)

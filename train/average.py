@@ -1,8 +1,8 @@
-"""`python -m train.average OUT CHECKPOINT...`: the mean of the weights of several checkpoints of one run.
+"""`python -m train.average OUT CHECKPOINT...`: the mean of the weights of several checkpoints.
 
-Weights met at different steps of one trajectory average to a flatter, better place (Izmailov et al., 2018, "Averaging
-Weights Leads to Wider Optima and Better Generalization"). The mean is measured on the recipe's dev manifests and
-written as a checkpoint that `silero-like export` takes.
+Weights met at different steps of one trajectory, or of one that branches off it, average to a flatter, better place
+(Izmailov et al., 2018, "Averaging Weights Leads to Wider Optima and Better Generalization"). The mean is measured on
+the recipe's dev manifests and written as a checkpoint that `silero-like export` takes.
 """
 
 from __future__ import annotations
@@ -27,17 +27,21 @@ from train.plain import build
 
 
 def average_checkpoints(checkpoints: Sequence[Checkpoint], *, command: str = "") -> Checkpoint:
-    """Return the latest checkpoint with the mean of all averaged weights: not measured yet; export it, resume others.
+    """Return the mean of all averaged weights: not measured yet, to be exported, not resumed.
+
+    What else a checkpoint holds is that of the latest one of the run that is named last.
 
     Raises:
         ConfigError: another tokenizer or other weights than the latest one's.
     """
-    checkpoints = sorted(checkpoints, key=lambda checkpoint: checkpoint.progress.step)
+    checkpoints = sorted(checkpoints, key=lambda c: (c.recipe == checkpoints[-1].recipe, c.progress.step))
     last = checkpoints[-1]
     for checkpoint in checkpoints:
         shapes = {name: value.shape for name, value in checkpoint.average.items()}
         if checkpoint.tokenizer != last.tokenizer or shapes != {n: v.shape for n, v in last.average.items()}:
-            raise ConfigError("only checkpoints of one run can be averaged: tokenizer or architecture differs")
+            raise ConfigError(
+                "only checkpoints of one run, or fine-tuned from it, can be averaged: tokenizer or architecture differs"
+            )
     mean = {name: _mean([c.average[name] for c in checkpoints]) for name in last.average}
     steps = [checkpoint.progress.step for checkpoint in checkpoints]
     commands = dict.fromkeys([*(checkpoint.provenance["command"] for checkpoint in checkpoints), command])
@@ -57,11 +61,14 @@ def _mean(values: Sequence[Tensor]) -> Tensor:
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("paths", metavar="CHECKPOINT...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 def main(out: Path, paths: tuple[str, ...]) -> None:
-    """Average the weights of CHECKPOINTs of one run, measure the mean and write it to OUT.
+    """Average the weights of CHECKPOINTs of one run, or of one and of those that began from it; write the mean to OUT.
+
+    It is measured on the dev manifests of the run that is named last.
 
     \b
-    Example:
+    Examples:
       python -m train.average runs/en-tiny/mean.safetensors runs/en-tiny/step-*.safetensors
+      python -m train.average runs/mean.safetensors runs/first/best.safetensors runs/finetuned/step-*.safetensors
     """
     try:
         mean = average_checkpoints([read_checkpoint(path) for path in paths], command=_command(out, paths))
