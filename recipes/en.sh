@@ -35,10 +35,11 @@ longer() { # START FOLDER STEPS PEAK_LR TELEPHONE TEMPERATURE [--set ...]
     --set augment.clip_probability=0.03 "$@"
 }
 longer "$out/tiny/best.safetensors" grown 23000 0.0018 0.25 1.6 --set finetune.add_conv_blocks=2 --set finetune.add_attention_blocks=2
-longer "$out/grown/best.safetensors" on 16000 0.0012 0.3 1.4 --set optimizer.warmup_steps=300 --set loop.keep_every=2000
+longer "$out/grown/best.safetensors" on 16000 0.0012 0.3 1.4 --set optimizer.warmup_steps=300 --set loop.keep_every=4000
 
 test -f "$out/en.safetensors" ||
-  python -m train.average "$out/en.safetensors" "$out/grown/best.safetensors" "$out"/on/step-*.safetensors
+  python -m train.average "$out/en.safetensors" "$out/grown/best.safetensors" \
+    "$out/on/step-8000.safetensors" "$out/on/step-12000.safetensors" "$out/on/step-16000.safetensors"
 
 test -d "$out/bundle" ||
   silero-like export "$out/en.safetensors" "$out/bundle" --quantize int8 --weights int8
