@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import chain, product
 from pathlib import Path
 from typing import TextIO
@@ -16,6 +17,8 @@ from silero_like.errors import ManifestError
 
 ENCODING = "utf-8"
 _NO_TEXT = re.compile("[\0-\x08\ud800-\udfff]")
+N_FOLDERS = 1 << 16
+"""Folders that a finder remembers to be there or not: most recordings of a corpus lie in few of them."""
 LANGUAGES = {"english": "en", "russian": "ru", "chinese": "zh", "mandarin": "zh", "cmn": "zh"}
 """Names that corpora write for the codes."""
 
@@ -115,9 +118,10 @@ class AudioFinder:
     """Finds the recordings that a corpus names, below other folders and with other endings if need be."""
 
     def __init__(self, folders: Sequence[Path], suffixes: Sequence[str] = (), moved: bool = False) -> None:
-        self._folders, self._suffixes = folders, suffixes
+        self._suffixes = suffixes
         self._n_dropped: int | None = None if moved else 0
         self._last = (folders[0], "")
+        self._existing = lru_cache(N_FOLDERS)(partial(_existing, tuple(folders)))
 
     def find(self, name: str) -> Path | None:
         """Return the absolute path of a recording; None when there is no file.
@@ -132,14 +136,22 @@ class AudioFinder:
             return None
         if os.path.isabs(name) and os.path.isfile(name):
             return Path(os.path.abspath(name))
+        stem = os.path.splitext(parts[-1])[0]
         for n_dropped in range(len(parts)) if self._n_dropped is None else [self._n_dropped]:
-            for folder, suffix in chain([self._last], product(self._folders, ["", *self._suffixes])):
-                path = os.path.abspath(os.path.join(folder, *parts[n_dropped:]))
-                path = os.path.splitext(path)[0] + suffix if suffix else path
-                if n_dropped < len(parts) and os.path.isfile(path):
+            existing = self._existing("/".join(parts[n_dropped:-1])) if n_dropped < len(parts) else {}
+            first = [self._last] if self._last[0] in existing else []
+            for folder, suffix in chain(first, product(existing, ["", *self._suffixes])):
+                path = os.path.join(existing[folder], stem + suffix if suffix else parts[-1])
+                if os.path.isfile(path):
                     self._n_dropped, self._last = n_dropped, (folder, suffix)
                     return Path(path)
         return None
+
+
+def _existing(folders: tuple[Path, ...], inner: str) -> dict[Path, str]:
+    """Return which folders have a folder `inner`, and its absolute path in each."""
+    paths = {folder: os.path.abspath(os.path.join(folder, inner)) for folder in folders}
+    return {folder: path for folder, path in paths.items() if os.path.isdir(path)}
 
 
 def lang_code(name: str) -> str:
