@@ -15,7 +15,6 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
 
@@ -37,14 +36,15 @@ from train.distributed import SAME, Group
 from train.evaluation import dev_scalars, evaluate_model, format_examples
 from train.feed import Feed
 from train.finish import finish
+from train.gradients import add_gradients
 from train.interruptions import plain_disk_errors, stop_signals
 from train.memory import estimate_memory, keep_freed_memory
-from train.objective import Learned, Objective, joined
+from train.objective import Learned, Objective
 from train.schedule import consistency_weight, learning_rate
 from train.shapes import keep_compiled
 from train.start import load_data_and_model, parameter_groups, provenance
 from train.targets import check_grid
-from train.telemetry import BLANK_ADVICE, Telemetry, Timers
+from train.telemetry import Telemetry, Timers
 
 MAX_DEAF_STEPS = 20  # steps in a row without any audio, after which the disk must have gone
 
@@ -148,34 +148,9 @@ class Trainer:
         return stops > 0
 
     def backward(self, batch: Batch) -> tuple[Learned, bool]:
-        """Add a batch's gradients to those of the parameters; return what it showed, and whether it had to be cut.
-
-        A batch that does not fit the GPU's memory is halved as often as it takes.
-        """
-        step, seed, rank = self.progress.step, self.recipe.seed, self.group.rank
-        pieces = [batch]
-        while True:
-            torch.manual_seed(hash((seed, step, rank)) % 2**63)  # dropout: a function of the step
-            generator = np.random.default_rng((seed, step, rank))
-            try:
-                parts = [self._piece(piece, piece.n_labels / max(1, batch.n_labels), generator) for piece in pieces]
-                return joined(parts), len(pieces) > 1
-            except torch.OutOfMemoryError as error:
-                self.optimizer.zero_grad(set_to_none=True)
-                if all(len(piece.lengths) == 1 for piece in pieces):
-                    longest_s = max(piece.audio_s for piece in pieces)
-                    raise ConfigError(
-                        f"one utterance of {longest_s:.1f} s does not fit the memory: lower data.max_duration_s, or "
-                        "take a smaller model.preset"
-                    ) from error
-            if self.group.device.type == "cuda":
-                torch.cuda.empty_cache()
-            pieces = [half for piece in pieces for half in piece.halves()]
-
-    def _piece(self, piece: Batch, share: float, generator: np.random.Generator) -> Learned:
-        learned: Learned = self.objective(piece.to(self.group.device), generator)
-        self.scaler.scale(learned.loss * share if share != 1 else learned.loss).backward()  # type: ignore[no-untyped-call]
-        return Learned(learned.loss.detach() * share, learned.labels, learned.lengths)
+        """Add a batch's gradients to those of the parameters; return what it showed, and whether it had to be cut."""
+        seed = (self.recipe.seed, self.progress.step, self.group.rank)
+        return add_gradients(self.objective, self.scaler, batch, self.group.device, seed)
 
     def _set_learning_rate(self) -> None:
         optimizer = self.recipe.optimizer
@@ -205,22 +180,13 @@ class Trainer:
             self.telemetry.event("overflow", step=self.progress.step, loss_scale=scale)
             return
         bad = bad or [paths for _, paths in ranks]
-        names = [path for paths in bad for path in paths]
-        self.telemetry.event("skipped", step=self.progress.step, utterances=names)
-        self.telemetry.say(
-            f"step {self.progress.step}: loss or gradient is not finite, skipped; {len(names)} utterances: "
-            f"{', '.join(names[:3])}{', ... (all in log.jsonl)' if len(names) > 3 else ''}"
-        )
+        self.telemetry.skipped(self.progress.step, [path for paths in bad for path in paths])
 
     def _lower_budget(self) -> None:
         """Make all later batches smaller, once."""
         if self.feed.batch_s == self.recipe.loop.batch_s:
             self.feed.lower_budget()
-            self.telemetry.event("out_of_memory", step=self.progress.step, batch_s=self.feed.batch_s)
-            self.telemetry.say(
-                f"step {self.progress.step}: out of GPU memory; the batch was split, and loop.batch_s is "
-                f"{self.feed.batch_s:.0f} instead of {self.recipe.loop.batch_s:.0f} from the next round on"
-            )
+            self.telemetry.out_of_memory(self.progress.step, self.feed.batch_s, self.recipe.loop.batch_s)
 
     def _check_heard(self, n_utterances: float) -> None:
         """End the run, on all processes, when none of them has read any audio for a while."""
@@ -240,8 +206,7 @@ class Trainer:
         blank_steps = self.progress.blank_steps + 1 if empty == 1 else 0
         self.progress = dataclasses.replace(self.progress, blank_steps=blank_steps)
         if blank_steps and blank_steps % self.recipe.loop.blank_warning_steps == 0:
-            self.telemetry.event("only_blanks", step=self.progress.step, steps=blank_steps)
-            self.telemetry.say(f"warning: nothing but blanks for {blank_steps} steps; {BLANK_ADVICE}")
+            self.telemetry.only_blanks(self.progress.step, blank_steps)
         self.timers.curriculum_s += time.perf_counter() - started
 
     def _advance(self, audio_s: float, started: float) -> None:

@@ -119,13 +119,3 @@ def disagreement(log_probs: Tensor, lengths: Tensor) -> Tensor:
     fixed = torch.cat([first, second]).detach()
     divergence = (fixed.exp() * (fixed - torch.cat([second, first]))).sum(-1)
     return 0.5 * (divergence * valid.repeat(2, 1)).sum()
-
-
-def joined(parts: list[Learned]) -> Learned:
-    """Put the pieces of a batch together again."""
-    if len(parts) == 1:
-        return parts[0]
-    n_frames = max(part.labels.shape[1] for part in parts)
-    labels = [nn.functional.pad(part.labels, (0, n_frames - part.labels.shape[1])) for part in parts]
-    loss: Tensor = torch.stack([part.loss for part in parts]).sum()
-    return Learned(loss, torch.cat(labels), torch.cat([part.lengths for part in parts]))

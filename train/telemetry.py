@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +92,27 @@ class Telemetry:
             self.event("unreadable", step=step, messages=new)
             more = f" (and {len(new) - 3} more, named in log.jsonl)" if len(new) > 3 else ""
             self.say(f"unreadable audio, skipped: {'; '.join(new[:3])}{more}")
+
+    def skipped(self, step: int, utterances: Sequence[str]) -> None:
+        """Name the utterances of a batch whose loss or gradient is not finite."""
+        self.event("skipped", step=step, utterances=utterances)
+        self.say(
+            f"step {step}: loss or gradient is not finite, skipped; {len(utterances)} utterances: "
+            f"{', '.join(utterances[:3])}{', ... (all in log.jsonl)' if len(utterances) > 3 else ''}"
+        )
+
+    def out_of_memory(self, step: int, batch_s: float, before_s: float) -> None:
+        """Tell that batches are smaller from now on: seconds of audio, and what they were."""
+        self.event("out_of_memory", step=step, batch_s=batch_s)
+        self.say(
+            f"step {step}: out of GPU memory; the batch was split, and loop.batch_s is {batch_s:.0f} instead of "
+            f"{before_s:.0f} from the next round on"
+        )
+
+    def only_blanks(self, step: int, n_steps: int) -> None:
+        """Warn of a model that has read nothing for so many steps."""
+        self.event("only_blanks", step=step, steps=n_steps)
+        self.say(f"warning: nothing but blanks for {n_steps} steps; {BLANK_ADVICE}")
 
     def train(self, *, total_steps: int, timers: Timers, **values: Any) -> None:
         """Log a stretch of training."""
