@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decode.config import BeamConfig
+from decode.priors import take_back
 from silero_like.tokenizer import Tokenizer
 
 Array = npt.NDArray[np.float32]
@@ -55,6 +56,8 @@ def flashlight(tokenizer: Tokenizer, lm_path: Path, words: Sequence[str], config
     search: Any = LexiconDecoder(options, trie, model, 0, tokenizer.blank_id, dictionary.get_index("<unk>"), [], False)
 
     def decode(log_probs: Array) -> str:
+        if config.prior_weight:
+            log_probs = take_back(log_probs.astype(np.float64), np.array(config.log_priors), config.prior_weight)
         rows = np.ascontiguousarray(log_probs, np.float32)
         found = search.decode(rows.ctypes.data, *rows.shape)
         return " ".join(dictionary.get_entry(number) for number in found[0].words if number >= 0)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from decode.align import check_log_probs, check_normalised
 from decode.config import BeamConfig
 from decode.history import History, Settled
+from decode.priors import check_log_priors, take_back
 from decode.scorer import Scorer
 from decode.transitions import Floats, Ints
 
@@ -40,8 +41,9 @@ class Hypothesis:
     score: float
     """What hypotheses are ordered by: ``log_prob`` and the gains of all scorers."""
     log_prob: float
-    """Natural log-probability of the tokens given the audio: of all their paths that were not pruned. Where it was
-    recombined with a better one, it has lost to that one what it had lost by then, an estimate."""
+    """Natural log-probability of the tokens given the audio, without the priors' share if that is taken back: of all
+    their paths that were not pruned. Where it was recombined with a better one, it has lost to that one what it had
+    lost by then, an estimate."""
 
 
 class BeamSearch:
@@ -55,6 +57,9 @@ class BeamSearch:
         blank_id: index of the blank label.
         config: how to search.
         scorers: what adds to the scores; none is the plain acoustic model.
+
+    Raises:
+        ValueError: priors of another number of labels.
     """
 
     def __init__(
@@ -64,6 +69,9 @@ class BeamSearch:
         self.scorers = tuple(scorers)
         self.n_labels = n_labels
         self.blank_id = blank_id
+        if self.config.prior_weight:
+            check_log_priors(self.config.log_priors, n_labels)
+        self._log_priors = np.array(self.config.log_priors)
         self._skip_log_prob = log(self.config.blank_skip)
         self._history = History()
         self._columns = np.full(n_labels + 1, -1)  # of each token in the frame's grid; the last place is no token's
@@ -89,7 +97,7 @@ class BeamSearch:
         """
         check_normalised(log_probs, self.n_labels, self.blank_id)
         for start in range(0, len(log_probs), BLOCK_FRAMES):
-            self._step(log_probs[start : start + BLOCK_FRAMES].astype(np.float64))
+            self._step(self._scaled(log_probs[start : start + BLOCK_FRAMES].astype(np.float64)))
 
     def end(self, n_best: int = 1) -> list[Hypothesis]:
         """Return the best hypotheses of what was fed, best first; at least one, at most ``n_best``."""
@@ -121,6 +129,10 @@ class BeamSearch:
         for scorer, states in zip(self.scorers, self._ids[STATES:], strict=True):
             totals += scorer.ends(states)
         return totals, log_probs
+
+    def _scaled(self, log_probs: Floats) -> Floats:
+        weight = self.config.prior_weight
+        return take_back(log_probs, self._log_priors, weight) if weight else log_probs
 
     def _step(self, log_probs: Floats) -> None:
         """Take a block of frames."""

@@ -31,25 +31,31 @@ class BeamConfig:
     """Added for every word that the language model does not know, beside what it gives ``<unk>``."""
     confidence_temperature: float = 1.0
     """Not of the search: what the log-odds of words' confidences are divided by (`decode.calibration`)."""
+    prior_weight: float = 0.0
+    """How much of the labels' priors is taken back (`decode.priors`); 0 takes the network at its word."""
+    log_priors: tuple[float, ...] = ()
+    """Natural logarithm of each label's prior, `(V,)`; needed by a `prior_weight` above 0."""
     recombine: bool = True
     """Of hypotheses that no scorer can tell apart from here on, and that end in the same token, keep only the best."""
 
     def __post_init__(self) -> None:
         _require(isinstance(self.recombine, bool), "true or false as recombine", self.recombine)
-        for field in dataclasses.fields(self)[:-1]:
-            value = getattr(self, field.name)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-            _require(is_number, f"a finite number as {field.name}", value)
+        for field in dataclasses.fields(self)[:-2]:
+            _require(_is_number(value := getattr(self, field.name)), f"a finite number as {field.name}", value)
+        priors = self.log_priors
+        _require(isinstance(priors, tuple) and all(map(_is_number, priors)), "finite numbers as log_priors", priors)
         _require(isinstance(self.beam_width, int) and self.beam_width >= 1, "beam_width of at least 1", self.beam_width)
         _require(self.beam_prune_log_prob < 0, "beam_prune_log_prob below 0", self.beam_prune_log_prob)
         _require(self.token_min_log_prob < 0, "token_min_log_prob below 0", self.token_min_log_prob)
         _require(0 < self.blank_skip <= 1, "blank_skip in (0, 1]", self.blank_skip)
         _require(self.alpha >= 0, "alpha of at least 0", self.alpha)
         _require(self.confidence_temperature > 0, "confidence_temperature above 0", self.confidence_temperature)
+        _require(self.prior_weight >= 0, "prior_weight of at least 0", self.prior_weight)
+        _require(bool(priors) or not self.prior_weight, "log_priors beside a prior_weight", "none")
 
-    def to_dict(self) -> dict[str, int | float]:
+    def to_dict(self) -> dict[str, Any]:
         """Return JSON values; `from_dict` makes an equal config of them."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"log_priors": list(self.log_priors)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "BeamConfig":
@@ -61,7 +67,12 @@ class BeamConfig:
         names = [field.name for field in dataclasses.fields(cls)]
         unknown = sorted(set(values).difference(names))
         _require(not unknown, f"settings among {', '.join(names)}", ", ".join(unknown))
-        return cls(**values)
+        priors = values.get("log_priors", ())
+        return cls(**{**values, "log_priors": tuple(priors) if isinstance(priors, list) else priors})
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _require(is_right: bool, expected: str, found: object) -> None:

@@ -26,6 +26,8 @@ from lm.model import Floats, Ints, LanguageModelError
 FIRST_WEIGHTS = ((0.3, 1.0), (0.6, 3.0), (1.0, 2.0), (1.0, 6.0))
 """alpha and beta that the lists are begun with, after the acoustic model alone."""
 MAX_ROUNDS = 10
+PRIOR_WEIGHTS = (0.0, 0.2, 0.4, 0.6)
+"""``prior_weight`` to try."""
 N_BEST = 50  # hypotheses of each search that join the lists
 LN_10 = float(np.log(10.0))
 MAX_RISE = 0.01  # of any domain's word error rate over that without a language model
@@ -222,6 +224,23 @@ def find_weights(
         tried.add(best)
         lists.extend(task.search(replace(best, recombine=False)), progress=progress)
     return found, best
+
+
+def find_settings(
+    task: Task,
+    config: BeamConfig,
+    grid: tuple[Floats, Floats, Floats],
+    prior_weights: Sequence[float] = PRIOR_WEIGHTS,
+    progress: Progress = no_progress,
+) -> tuple[Surface, BeamConfig]:
+    """Do as `find_weights` under every weight of the labels' priors; return what decodes best, the first if many do.
+
+    The surface's rates without a language model are those under the first weight.
+    """
+    found = [find_weights(task, replace(config, prior_weight=weight), grid, progress) for weight in prior_weights]
+    macros = [decode(task, best, progress).macro for _, best in found]
+    rates, best = found[macros.index(min(macros))]
+    return replace(rates, without=found[0][0].without), best
 
 
 def surface(

@@ -149,7 +149,7 @@ def load_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
     )
 
 
-def set_language_model(path: str | Path, lm_path: str | Path, decoder: Mapping[str, float]) -> None:
+def set_language_model(path: str | Path, lm_path: str | Path, decoder: Mapping[str, Any]) -> None:
     """Put a language model and the settings that suit it into the bundle at `path`, in place of those it has.
 
     The bundle is copied, changed, loaded and renamed: it is whole at every moment but one, in which it is not there.

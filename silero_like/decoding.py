@@ -22,6 +22,7 @@ from decode.greedy import greedy_align_parts
 from decode.hotwords import HotwordScorer
 from decode.lm import WordScorer, make_lexicon
 from decode.ngram import KenLM, read_words, unzipped
+from decode.priors import check_log_priors, take_back
 from decode.scorer import Scorer
 from decode.times import Decoded, decode_parts
 from silero_like.bundle import Bundle
@@ -116,7 +117,8 @@ class BeamDecoder:
         lm_path: Path | None,
         hotwords: Mapping[str, float],
     ) -> None:
-        self._tokenizer, self._config, self._hotwords = tokenizer, config, hotwords
+        self._tokenizer, self._hotwords = tokenizer, hotwords
+        self._config = _with_lm_only(config, lm_path)
         self._ngram = KenLM(lm_path) if lm_path else None
         if self._ngram and lm_path:
             self._lexicon = make_lexicon(self._ngram, read_words(lm_path), extra=" ".join(hotwords).split())
@@ -162,7 +164,10 @@ class PyctcdecodeDecoder:
             from pyctcdecode import build_ctcdecoder
         except ImportError as error:
             raise MissingExtraError(PYCTCDECODE_HINT) from error
-        self._tokenizer, self._config, self._hotwords = tokenizer, config, hotwords
+        self._tokenizer, self._hotwords = tokenizer, hotwords
+        self._config = _with_lm_only(config, lm_path)
+        if self._config.prior_weight:
+            check_log_priors(config.log_priors, tokenizer.n_labels)
         self.temperature = config.confidence_temperature
         self._lock = Lock()
         labels = [*tokenizer.pieces, ""]
@@ -188,13 +193,15 @@ class PyctcdecodeDecoder:
                 return Decoded(align_long(log_probs, self._tokenizer.encode(text), self._tokenizer.blank_id))
         return Decoded(align_long(log_probs, [], self._tokenizer.blank_id))
 
-    def texts(self, log_probs: Array) -> list[str]:
+    def texts(self, log_probs: npt.NDArray[np.floating]) -> list[str]:
         """Return the texts that were found for log_probs `(T, V)`, best first; none without frames."""
         options: dict[str, Any] = {}
         if self._hotwords:
             options = {"hotwords": list(self._hotwords), "hotword_weight": max(self._hotwords.values())}
         if not len(log_probs):
             return []
+        if weight := self._config.prior_weight:
+            log_probs = take_back(log_probs.astype(np.float64), np.array(self._config.log_priors), weight)
         with self._lock:
             beams = self._decoder.decode_beams(
                 log_probs,
@@ -204,6 +211,11 @@ class PyctcdecodeDecoder:
                 **options,
             )
         return [str(beam[0]) for beam in beams]
+
+
+def _with_lm_only(config: BeamConfig, lm_path: Path | None) -> BeamConfig:
+    """Leave priors alone without a language model, which takes their place: nothing else would tell likely texts."""
+    return config if lm_path else dataclasses.replace(config, prior_weight=0.0)
 
 
 @contextmanager

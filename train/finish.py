@@ -45,7 +45,10 @@ def write_bundle(output_dir: Path) -> str:
     if init and (Path(init) / LM_NAME).is_file():
         source = load_bundle(init)
         if source.config.normalizer == checkpoint.provenance["normalizer"]:
-            set_language_model(path, Path(init) / LM_NAME, source.decoder)
+            has_other_labels = source.tokenizer_path.read_bytes() != checkpoint.tokenizer
+            left_out = ("prior_weight", "log_priors") if has_other_labels else ()
+            settings = {name: value for name, value in source.decoder.items() if name not in left_out}
+            set_language_model(path, Path(init) / LM_NAME, settings)
             note += f", with the language model of {init} (silero-like lm tune --save fits its weight anew)"
     return f"bundle: {path}, the weights of step {step}{note}"
 

@@ -60,7 +60,7 @@ def _bundle_lines(path: str | None) -> Iterator[str]:
     yield _line("labels", f"{config.n_labels}, one frame per {1000 * config.frame_s:g} ms")
     yield from _cost_lines(config.model)
     if bundle.lm_path:
-        settings = ", ".join(f"{key} {value:g}" for key, value in bundle.decoder.items())
+        settings = ", ".join(f"{key} {value:g}" for key, value in bundle.decoder.items() if key != "log_priors")
         size_mb = bundle.lm_path.stat().st_size / 1e6
         yield _line("language model", f"{bundle.lm_path.name} ({size_mb:.1f} MB){settings and '; ' + settings}")
     if (quantization := bundle.path / "quantization.json").is_file():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Report = dict[str, Any]
 
-UNK_SCORES = (-10.0, -5.0, -2.5, 0.0)
+UNK_SCORES = (-20.0, -10.0, -5.0, -2.5, 0.0)
 ALPHAS, BETAS = (0.0, 1.5, 0.1), (-1.0, 6.0, 0.5)  # first, last, step
 
 
@@ -42,11 +42,12 @@ def tune_models(
     from decode.config import BeamConfig
     from decode.lm import make_lexicon
     from decode.ngram import KenLM, read_words
+    from decode.priors import find_log_priors
     from lm.perplexity import load_kenlm
-    from lm.tune import PRUNINGS, Task, decode, find_weights, tightest
+    from lm.tune import PRUNINGS, Task, decode, find_settings, tightest
     from silero_like.evaluation.edits import edit_distance
 
-    config = BeamConfig(beam_width=beam_width)
+    config = BeamConfig(beam_width=beam_width, log_priors=find_log_priors(utterances.log_probs))
     alphas, betas = (np.arange(first, last + step / 2, step).round(3) for first, last, step in (ALPHAS, BETAS))
     pieces, spell = recognizer.tokenizer.pieces, recognizer.tokenizer.decode
     found = []
@@ -55,7 +56,7 @@ def tune_models(
         lexicon, scorer = make_lexicon(ngram, read_words(path)), load_kenlm(path)
         task = Task(utterances, ngram, lexicon, scorer, pieces, spell, edit_distance)
         with show_progress() as show:
-            rates, best = find_weights(task, config, (np.array(UNK_SCORES), alphas, betas), show)
+            rates, best = find_settings(task, config, (np.array(UNK_SCORES), alphas, betas), progress=show)
             prunings = (replace(best, token_min_log_prob=low, beam_prune_log_prob=drop) for low, drop in PRUNINGS)
             tried = [decode(task, pruned, show) for pruned in prunings]
         report = _report(path, rates, tried, chosen := tightest(tried))
@@ -187,7 +188,7 @@ def draw(found: list[tuple[Report, Surface]], path: Path) -> None:
 
 def show_report(report: Report) -> None:
     """Print what was found for one model."""
-    values = ", ".join(f"{name} {value:g}" for name, value in report["decoder"].items())
+    values = ", ".join(f"{name} {value:g}" for name, value in report["decoder"].items() if name != "log_priors")
     click.echo(f"{report['lm']} ({report['size_mb']} MB): {values}")
     for name, rates in report["domains"].items():
         click.echo(f"  {name:20} WER {rates['wer_without']:7.2%} -> {rates['wer']:7.2%}")
@@ -237,11 +238,12 @@ def tune(
     """Find the weights and the pruning of the beam search with language models, on development speech.
 
     Every utterance is decoded some times; from the lists of hypotheses the word error rate of many weights (alpha,
-    beta, unk_score) is computed at once, until the best ones have been decoded with. Chosen is the lowest mean over the
-    domains under which no domain loses more than 1 point against the acoustic model alone. With it all is decoded under
-    several prunings, and the tightest is taken that costs no more than 0.1 points. Tune on speech that stands for what
-    is to be transcribed, and check on other speech. A temperature is fitted, too, if with it confidences tell
-    better how often words are right.
+    beta, unk_score) is computed at once, until the best ones have been decoded with; so for several shares of the
+    labels' priors, their mean probabilities on this speech, that are taken back (prior_weight). Chosen is the lowest
+    mean over the domains under which no domain loses more than 1 point against the acoustic model alone. With it all is
+    decoded under several prunings, and the tightest is taken that costs no more than 0.1 points. Tune on speech that
+    stands for what is to be transcribed, and check on other speech. A temperature is fitted, too, if with it
+    confidences tell better how often words are right.
 
     \b
     Examples:

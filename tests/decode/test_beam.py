@@ -263,6 +263,8 @@ def test_whatever_is_fed_gives_a_result_or_a_value_error(
 def test_a_config_travels_as_json() -> None:
     config = BeamConfig(beam_width=7, alpha=0.25, beta=-1.0)
     assert BeamConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    config = BeamConfig(prior_weight=0.4, log_priors=(-0.5, -1.0))
+    assert BeamConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     assert BeamConfig.from_dict({}) == BeamConfig()
     with pytest.raises(ValueError, match=r"expected settings among beam_width, .*, got beam_size, colour"):
         BeamConfig.from_dict({"colour": 1, "beam_size": 3})
@@ -283,6 +285,11 @@ def test_a_config_travels_as_json() -> None:
         ("beta", np.nan),
         ("recombine", 1),
         ("unk_score", None),
+        ("prior_weight", -0.1),
+        ("prior_weight", 0.1),  # of what?
+        ("log_priors", [0.5, "1"]),
+        ("log_priors", [np.nan]),
+        ("log_priors", -1.0),
     ],
 )
 def test_a_config_refuses_what_cannot_be(name: str, value: object) -> None:

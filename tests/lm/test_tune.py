@@ -14,7 +14,19 @@ from decode.ngram import KenLM, read_words
 from lm.arpa import write_arpa
 from lm.model import LanguageModelError
 from lm.perplexity import load_kenlm
-from lm.tune import Candidates, Decoded, Lists, Surface, Task, Utterances, decode, find_weights, surface, tightest
+from lm.tune import (
+    Candidates,
+    Decoded,
+    Lists,
+    Surface,
+    Task,
+    Utterances,
+    decode,
+    find_settings,
+    find_weights,
+    surface,
+    tightest,
+)
 
 EXACT = BeamConfig(beam_width=2**40, beam_prune_log_prob=-1e9, token_min_log_prob=-1e9, blank_skip=1, recombine=False)
 PIECES = ["<unk>", "▁a", "▁b", "c"]
@@ -141,3 +153,19 @@ def test_the_weights_found_are_those_of_decoding_with_each(task: Task) -> None:
         config = replace(EXACT, unk_score=unk_score, alpha=alpha, beta=beta)
         assert decode(task, config).macro == pytest.approx(found.macro[unk_id, alpha_id, beta_id])
     assert decode(task, best).config == best and decode(task, best).cpu_s > 0
+
+
+def test_the_best_weight_of_the_priors_is_found(task: Task) -> None:
+    """Under each it is `find_weights`, and what decodes best is taken; of equals the first."""
+    config = replace(EXACT, log_priors=tuple(np.log([0.1, 0.05, 0.6, 0.05, 0.2]).tolist()))
+    grid = (np.array([-5.0]), np.array([0.2, 0.7]), np.array([-1.0, 1.0]))
+    by_hand = {
+        weight: decode(task, find_weights(task, replace(config, prior_weight=weight), grid)[1]).macro
+        for weight in (0.0, 0.5, 1.0, 2.0)
+    }
+    found, best = find_settings(task, config, grid, tuple(by_hand))
+    assert len(set(by_hand.values())) > 1
+    assert decode(task, best).macro == min(by_hand.values())
+    assert best.prior_weight == min(by_hand, key=lambda weight: by_hand[weight])
+    plain, _ = find_weights(task, config, grid)
+    assert found.without.tolist() == plain.without.tolist()

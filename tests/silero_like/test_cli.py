@@ -423,7 +423,9 @@ def test_info_of_a_bundle(stand_in: StandIn) -> None:
 def test_info_of_a_bundle_with_a_language_model(stand_in: StandIn, tmp_path: Path) -> None:
     (tmp_path / "words.bin").write_bytes(KENLM_MAGIC + b" format version 5\n\0")
     shutil.copytree(stand_in.path, tmp_path / "model")
-    set_language_model(tmp_path / "model", tmp_path / "words.bin", {"alpha": 0.5, "beam_width": 50})
+    set_language_model(
+        tmp_path / "model", tmp_path / "words.bin", {"alpha": 0.5, "beam_width": 50, "log_priors": [-1.0]}
+    )
     assert "language model   lm.bin (0.0 MB); alpha 0.5, beam_width 50" in run("info", tmp_path / "model").stdout
     assert "language model" not in run("info", stand_in.path).stdout
 

@@ -224,6 +224,26 @@ def test_a_temperature_in_the_bundle_scales_confidences(stand_in: StandIn, arpa_
     assert beam.confidence < greedy.confidence - 1e-4
 
 
+def test_priors_in_the_bundle_are_taken_back_where_there_is_a_language_model(
+    stand_in: StandIn, arpa_path: Path
+) -> None:
+    """Half of each frame's probability goes to the next token: with priors that hide the said one, it is lost."""
+    n_labels, blank_id = stand_in.tokenizer.n_labels, stand_in.tokenizer.blank_id
+    log_priors = np.full(n_labels, -3.0)
+    log_priors[stand_in.tokenizer.encode("two")] = 3.0
+    for weight, expected in ((0.0, "one two"), (4.0, "one")):
+        settings = {"prior_weight": weight, "log_priors": log_priors.tolist()}
+        (stand_in.path / "decoder.json").write_text(json.dumps(settings))
+        write_checksums(stand_in.path)
+        waveform = stand_in.speak("one two")
+        assert load(stand_in.path, lm_path=arpa_path).transcribe(waveform).text == expected
+        assert load(stand_in.path, decoder="beam").transcribe(waveform).text == "one two"
+    (stand_in.path / "decoder.json").write_text(json.dumps({"prior_weight": 0.5, "log_priors": [-1.0] * blank_id}))
+    write_checksums(stand_in.path)
+    with pytest.raises(ConfigError, match=f"expected log_priors of {n_labels} labels, got {blank_id}"):
+        load(stand_in.path, lm_path=arpa_path)
+
+
 def test_the_default_is_beam_where_there_is_something_to_score(stand_in: StandIn, arpa_path: Path) -> None:
     bundle, tokenizer = load_bundle(stand_in.path), stand_in.tokenizer
     assert make_decoder(None, bundle, tokenizer).name == "greedy"

@@ -190,7 +190,8 @@ def test_the_language_model_of_the_source_goes_with_the_bundle(
 ) -> None:
     (tmp_path / "words.bin").write_bytes(KENLM_MAGIC + b" format version 5\n\0")
     shutil.copytree(bundled_model, tmp_path / "init")
-    set_language_model(tmp_path / "init", tmp_path / "words.bin", {"alpha": 0.5})
+    settings = {"alpha": 0.5, "prior_weight": 0.4, "log_priors": [-1.0] * 257}
+    set_language_model(tmp_path / "init", tmp_path / "words.bin", settings)
     checkpoint = read_checkpoint(source_path)
     checkpoint.recipe["finetune"]["init"] = str(tmp_path / "init")
     (tmp_path / "run").mkdir()
@@ -199,7 +200,12 @@ def test_the_language_model_of_the_source_goes_with_the_bundle(
     assert "with the language model of" in write_bundle(tmp_path / "run")
     bundle = load_bundle(tmp_path / "run" / "bundle")
     assert bundle.lm_path and bundle.lm_path.read_bytes() == (tmp_path / "words.bin").read_bytes()
-    assert bundle.decoder == {"alpha": 0.5}
+    assert bundle.decoder == {"alpha": 0.5}  # its labels are others, so their priors stay behind
+    shutil.rmtree(tmp_path / "run" / "bundle")
+    same = dataclasses.replace(checkpoint, tokenizer=(bundled_model / "tokenizer.model").read_bytes())
+    write_checkpoint(tmp_path / "run" / "best.safetensors", same)
+    write_bundle(tmp_path / "run")
+    assert load_bundle(tmp_path / "run" / "bundle").decoder == settings
 
 
 def test_it_resumes_with_the_same_bits_without_its_source(
