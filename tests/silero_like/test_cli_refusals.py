@@ -70,6 +70,33 @@ def test_an_output_without_a_place_is_refused_before_the_work(command: str, mani
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "evaluate MANIFEST --json MANIFEST",
+        "evaluate MANIFEST --cache MANIFEST",
+        "evaluate MANIFEST --hypotheses THEIRS --utterances THEIRS",
+        "evaluate MANIFEST --keywords THEIRS --html THEIRS",
+        "compare MANIFEST MANIFEST --json MANIFEST",
+        "transcribe WAV --failures WAV",
+        "bench --audio WAV --json WAV",
+        "tokenizer train THEIRS --output THEIRS",
+        "lm info THEIRS --json THEIRS",
+        "lm tune MANIFEST --lm THEIRS --json THEIRS",
+        "lm hotwords MANIFEST --hotwords THEIRS --json THEIRS",
+        "data stats MANIFEST --json MANIFEST",
+        "data report MANIFEST --html MANIFEST",
+    ],
+)
+def test_no_input_is_replaced_by_a_result(command: str, manifest: Path, theirs: Path, tmp_path: Path) -> None:
+    names = {"MANIFEST": str(manifest), "THEIRS": str(theirs), "WAV": str(tmp_path / "0.wav")}
+    before = [Path(name).read_bytes() for name in names.values()]
+    result = run(*(names.get(part, part) for part in command.split()))
+    assert result.exit_code == 2
+    assert "this would replace" in result.stderr
+    assert [Path(name).read_bytes() for name in names.values()] == before
+
+
 def test_a_device_is_not_replaced_by_a_file(manifest: Path, theirs: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     result = run("evaluate", manifest, "--hypotheses", theirs, "--json", tmp_path / "pipe")
