@@ -149,6 +149,7 @@ def test_options_that_would_do_nothing_are_refused(
     [
         ("no-such-program {audio}", "found none of the name no-such-program"),
         ('true "{audio}', "No closing quotation"),
+        ("", "expected {audio} in the command"),
     ],
 )
 def test_a_command_that_cannot_run_is_refused_before_the_work(line: str, message: str, manifest: Path) -> None:
