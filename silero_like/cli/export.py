@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from silero_like.cli.number import Number
 from silero_like.cli.paths import INPUT_FILE, INPUT_PATH, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Choices:
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=0.3,
     show_default=True,
     help="Points of CER that int8 may cost in any domain.",

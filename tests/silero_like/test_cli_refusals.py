@@ -172,6 +172,23 @@ def test_bad_rows_of_the_training_data_are_told(manifest: Path, theirs: Path, tm
     assert "got no usable row" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "forecast FOLDER --at nan",
+        "export FOLDER x --quantize int8 --tolerance NaN",
+        "data clean MANIFEST --out x --worst nan",
+        "data pseudo-label MANIFEST x.jsonl --min-confidence nan",
+    ],
+)
+def test_nan_lies_within_no_limits(command: str, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(manifest.parent)
+    names = {"MANIFEST": str(manifest), "FOLDER": str(manifest.parent)}
+    result = run(*(names.get(part, part) for part in command.split()))
+    assert result.exit_code == 2
+    assert "expected a number, got nan" in result.stderr.lower()
+
+
 # recordings and manifests
 
 
