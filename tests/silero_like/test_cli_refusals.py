@@ -97,6 +97,13 @@ def test_no_input_is_replaced_by_a_result(command: str, manifest: Path, theirs: 
     assert [Path(name).read_bytes() for name in names.values()] == before
 
 
+def test_an_export_goes_beside_its_source(tmp_path: Path) -> None:
+    for out_dir in (tmp_path, tmp_path / "new" / "export"):
+        result = run("export", tmp_path, out_dir, "--layout", "sherpa-onnx")
+        assert (result.exit_code, "is what is to be read, or in it" in result.stderr) == (2, True)
+        assert not list(tmp_path.iterdir())
+
+
 def test_a_device_is_not_replaced_by_a_file(manifest: Path, theirs: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     result = run("evaluate", manifest, "--hypotheses", theirs, "--json", tmp_path / "pipe")
