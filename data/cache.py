@@ -11,6 +11,8 @@ from typing import Any
 from data.manifest import Utterance
 from silero_like.errors import AudioError, SileroLikeError
 
+START = b'{"key": '
+
 
 class Cache:
     """Values by key, in memory and in a file that grows by a line for each.
@@ -22,7 +24,7 @@ class Cache:
         path: the file; made, with its folder, when the first value is put.
 
     Raises:
-        SileroLikeError: the file is there and cannot be read.
+        SileroLikeError: the file is there and cannot be read, or holds something else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,6 +35,8 @@ class Cache:
             data = path.read_bytes() if path.exists() else b""
         except OSError as error:
             raise SileroLikeError(f"{path}: cannot read the results of earlier work ({error.strerror})") from error
+        if not data.startswith(START[: len(data)]):
+            raise SileroLikeError(f"{path}: expected results of earlier work, found other content: name another file")
         for line in data.split(b"\n"):
             self._read(line)
         self._is_cut = bool(data) and not data.endswith(b"\n")

@@ -104,12 +104,14 @@ def check_waveform(waveform: npt.NDArray[Any]) -> Waveform:
     """Return an array that claims to be a waveform as float32 `(N,)`.
 
     Raises:
-        AudioError: another shape, integers, NaN, infinite or far too large samples.
+        AudioError: no array, another shape, integers, NaN, infinite or far too large samples.
     """
-    if waveform.ndim != 1 or waveform.dtype.kind != "f":
+    is_array = isinstance(waveform, np.ndarray)
+    if not is_array or waveform.ndim != 1 or waveform.dtype.kind != "f":
+        found = f"{waveform.dtype} {waveform.shape}" if is_array else type(waveform).__name__
         raise AudioError(
-            f"expected a waveform float (N,), mono, 16 kHz, in [-1, 1], got {waveform.dtype} {waveform.shape}: "
-            "average the channels, divide integers by their full scale"
+            f"expected a waveform float (N,), mono, 16 kHz, in [-1, 1], got {found}: "
+            "make it a NumPy array, average the channels, divide integers by their full scale"
         )
     with np.errstate(over="ignore"):
         samples = np.asarray(waveform, np.float32)
@@ -174,6 +176,11 @@ def _name(source: Source) -> str:
 def _opened(source: Source, name: str) -> Iterator[BinaryIO]:
     """Open `source` as a seekable file that holds at least a byte."""
     if not isinstance(source, str | Path):
+        if hasattr(source, "encoding") or not hasattr(source, "seekable"):  # a text, or no file
+            raise AudioError(
+                f"expected a path, a binary file or a NumPy array, got {type(source).__name__}: open files with 'rb', "
+                "put bytes into io.BytesIO, samples into an array"
+            )
         opened: BinaryIO = source
     elif str(source) == "-":
         opened = sys.stdin.buffer

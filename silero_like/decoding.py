@@ -73,7 +73,8 @@ def make_decoder(
         hotwords: weight of each phrase.
 
     Raises:
-        ConfigError: an unknown name, an unusable language model, setting or hotword, or hotwords for "greedy".
+        ConfigError: an unknown name, an unusable language model, setting or hotword, or one of
+            them for "greedy".
         MissingExtraError: "pyctcdecode" without the package.
     """
     path = bundle.lm_path if lm_path is None else None if lm_path == "none" else Path(lm_path)
@@ -83,6 +84,8 @@ def make_decoder(
     if name == "greedy":
         if hotwords or lm_path not in (None, "none"):
             raise ConfigError("expected no hotwords and no language model with the decoder greedy: take beam")
+        if beam_width is not None:
+            raise ConfigError("expected no beam_width with the decoder greedy: take beam")
         return GreedyDecoder(bundle.config.blank_id)
     with _as_config_errors():
         config = BeamConfig.from_dict(bundle.decoder)

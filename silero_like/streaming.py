@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,7 +90,7 @@ class Stream:
     def __init__(self, recognizer: Recognizer, *, latency_s: float, sample_rate: int = SAMPLE_RATE) -> None:
         if not 0.16 <= latency_s <= 5.0:
             raise ConfigError(f"expected a latency from 0.16 to 5 s, got {latency_s}")
-        if sample_rate < _MIN_SAMPLE_RATE:
+        if not _MIN_SAMPLE_RATE <= sample_rate < inf:  # NaN compares false
             raise ConfigError(f"expected a sample rate of at least {_MIN_SAMPLE_RATE} Hz for speech, got {sample_rate}")
         self._recognizer, self._config = recognizer, recognizer.config
         self._resampler = (

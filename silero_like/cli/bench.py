@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from silero_like.cli.doctor import INT8_FAST, INT8_SLOW, describe_cpu
-from silero_like.cli.paths import INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE
+from silero_like.cli.paths import INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, refuse_replacing
 from silero_like.writers import write_atomically
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def bench(model: Path | None, audio_path: Path | None, json_path: Path | None) -
     """
     from silero_like.bundle import BUNDLED_PATH, load_bundle
 
+    refuse_replacing([json_path], filter(None, [audio_path]))
     bundle = load_bundle(model or BUNDLED_PATH)
     cpu = describe_cpu()
     click.echo(_line("cpu", cpu))

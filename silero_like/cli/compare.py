@@ -14,7 +14,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.evaluate_inputs import TextRule, read_keywords, text_rule
-from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE, refuse_replacing
 from silero_like.errors import SileroLikeError
 from silero_like.writers import write_atomically
 
@@ -51,6 +51,7 @@ def compare(
     from silero_like.evaluation import comparison
     from silero_like.evaluation.breakdown import find_keywords, format_keywords
 
+    refuse_replacing([json_path], filter(None, (a_path, b_path, keywords_path)))
     batch = Batch(context)
     files = (a_path, b_path)
     lines_a, lines_b = (_read(path, batch) for path in files)

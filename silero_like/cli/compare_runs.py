@@ -9,6 +9,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from silero_like.cli.paths import INPUT_FOLDER, OUTPUT_FILE
 from silero_like.cli.pictures import check_picture_path
@@ -33,7 +34,10 @@ X_LABELS = {"step": "step", "hours": "hours of audio seen", "minutes": "minutes 
 @click.option(
     "--x", "axis", type=click.Choice(list(X_LABELS)), default="step", show_default=True, help="What it is drawn over."
 )
-def compare_runs(folders: tuple[Path, ...], output: Path | None, metric: str, axis: str) -> None:
+@click.pass_context
+def compare_runs(
+    context: click.Context, folders: tuple[Path, ...], output: Path | None, metric: str, axis: str
+) -> None:
     """Compare training runs: error rates, curves and recipes.
 
     Each RUN is the output_dir of a run. Printed are the CER of every dev domain at the last evaluation and at the best
@@ -50,6 +54,9 @@ def compare_runs(folders: tuple[Path, ...], output: Path | None, metric: str, ax
 
     if not 2 <= len(folders) <= len(LETTERS):
         raise click.UsageError(f"expected 2 to {len(LETTERS)} runs, got {len(folders)}")
+    given = [name for name in ("metric", "axis") if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given and not output:
+        raise click.UsageError("--metric and --x are for the picture: give --output, too")
     runs = [read_run(folder) for folder in folders]
     for run in runs:
         if not run.evals:

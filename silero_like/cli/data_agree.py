@@ -11,6 +11,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.evaluate_inputs import read_utterances
+from silero_like.cli.number import Number
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE, refuse_replacing
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("out", metavar="OUT.jsonl", type=OUTPUT_FILE)
 @click.option(
     "--max-disagreement",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.1,
     show_default=True,
     help="Characters to change, over those of the longer text; rows with more are left out.",

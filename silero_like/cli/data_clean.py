@@ -16,6 +16,7 @@ from silero_like.cli.data_rows import refuse_empty
 from silero_like.cli.decoder_options import Search
 from silero_like.cli.evaluate_inputs import name_of
 from silero_like.cli.model_option import bundle_option
+from silero_like.cli.number import Number
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FOLDER
 from silero_like.cli.workers import Workers
 
@@ -45,7 +46,7 @@ QUARANTINE = "quarantine"
     multiple=True,
     help="Suspect labels above X [default: derived from each domain's distribution].",
 )
-@click.option("--worst", type=click.FloatRange(0, 1), help="Suspect this share of each domain instead.")
+@click.option("--worst", type=Number(0, 1), help="Suspect this share of each domain instead.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.pass_context
 def clean(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.batch import Batch
+from silero_like.cli.number import Number
 from silero_like.cli.paths import INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, OUTPUT_FOLDER, OutputPath, refuse_replacing
 from silero_like.cli.progress import ProgressLine
 
@@ -144,8 +145,8 @@ def export(context: click.Context, format_name: str, manifest: Path, out: Path, 
 
 @click.command()
 @click.argument("manifests", metavar="MANIFEST...", nargs=-1, required=True, type=INPUT_FILE)
-@click.option("--dev", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Share of the dev part.")
-@click.option("--test", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Share of the test part.")
+@click.option("--dev", type=Number(0, 1), default=0.05, show_default=True, help="Share of the dev part.")
+@click.option("--test", type=Number(0, 1), default=0.05, show_default=True, help="Share of the test part.")
 @click.option(
     "--by",
     type=click.Choice(["speaker", "recording", "text"]),

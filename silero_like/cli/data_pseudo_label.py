@@ -19,6 +19,7 @@ from silero_like.cli.data_pseudo_work import (
 )
 from silero_like.cli.decoder_options import Search, decoder_options
 from silero_like.cli.evaluate_systems import PEERS
+from silero_like.cli.number import Number
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE, refuse_replacing
 from silero_like.cli.workers import Workers, worker_options
 
@@ -53,7 +54,7 @@ from silero_like.cli.workers import Workers, worker_options
 @click.option("--domain", default="default", show_default=True, help="Domain of speech that names none.")
 @click.option(
     "--max-s",
-    type=click.FloatRange(min=1),
+    type=Number(min=1),
     default=MAX_S,
     show_default=True,
     help="Cut longer recordings at their pauses (extra [vad]).",

@@ -14,6 +14,7 @@ from silero_like.cli.batch import Batch
 from silero_like.cli.data_hear import Hearer, hear_all
 from silero_like.cli.data_pseudo_inputs import heard_in_file, open_teachers
 from silero_like.cli.decoder_options import Search
+from silero_like.cli.number import Number
 from silero_like.cli.option_group import option_group
 from silero_like.cli.paths import INPUT_FILE
 from silero_like.cli.workers import Workers
@@ -64,10 +65,10 @@ class FilterChoices:
 filter_options = option_group(
     "choices",
     FilterChoices,
-    click.option("--min-confidence", type=click.FloatRange(0, 1), help="Filter: the label's confidence, at least."),
+    click.option("--min-confidence", type=Number(0, 1), help="Filter: the label's confidence, at least."),
     click.option(
         "--max-disagreement",
-        type=click.FloatRange(0, 1),
+        type=Number(0, 1),
         help="Filter: distance from the other teachers' texts, or from the model's own without its language model.",
     ),
     click.option("--rate", type=(float, float), metavar="LOW HIGH", help="Filter: words (zh: characters) a second."),
@@ -78,7 +79,7 @@ filter_options = option_group(
     ),
     click.option(
         "--rare-speaker-s",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         help="With --rare: seconds wanted of each speaker  [default: 60]",
     ),
     click.option(

@@ -16,7 +16,7 @@ import click
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_rows import GROUP_ROWS, n_processes, progress_bar, read_rows, row_options
 from silero_like.cli.jobs import Jobs
-from silero_like.cli.paths import OUTPUT_FILE
+from silero_like.cli.paths import OUTPUT_FILE, refuse_replacing
 from silero_like.cli.players import as_address, link_to
 from silero_like.writers import write_atomically
 
@@ -67,6 +67,7 @@ def report(
     from data.statistics import describe, gather
     from silero_like import __version__
 
+    refuse_replacing([html_path], manifests)
     batch = Batch(context)
     rows = read_rows(manifests, jobs, cache_path)
     for problem in (*rows.problems, *(f"{x.where}: {x.problem}" for x in rows.samples if x.problem)):

@@ -9,7 +9,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.data_rows import read_rows, row_options
-from silero_like.cli.paths import OUTPUT_FILE
+from silero_like.cli.paths import OUTPUT_FILE, refuse_replacing
 from silero_like.writers import write_atomically
 
 GROUPINGS = ("domain", "speaker", "source", "lang", "annotation", "manifest")
@@ -41,6 +41,7 @@ def stats(
     from data.check import Limits
     from data.statistics import describe, format_groups, gather
 
+    refuse_replacing([json_path], manifests)
     batch = Batch(context)
     rows = read_rows(manifests, jobs, cache_path)
     for problem in (*rows.problems, *(f"{x.where}: {x.problem}" for x in rows.samples if x.problem)):

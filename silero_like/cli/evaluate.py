@@ -38,7 +38,7 @@ from silero_like.cli.evaluate_study import (
     seen_domains,
 )
 from silero_like.cli.model_option import MODEL
-from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE, refuse_replacing
 from silero_like.cli.workers import Workers, worker_options
 
 if TYPE_CHECKING:
@@ -104,6 +104,9 @@ def evaluate(
     """
     check_sources(source, rival, search, workers, cache_path)
     outputs.check(cache_path)
+    results = (outputs.utterances_path, outputs.json_path, outputs.html_path, cache_path)
+    texts = (rival.hypotheses_path, hints.keywords_path, search.hotwords_path)
+    refuse_replacing(results, (*manifests, *hints.training_data, *filter(None, texts)))
     batch = Batch(context)
     opened = None if rival.hypotheses_path else open_system(source, rival, search)
     config = opened.config if opened else None

@@ -64,9 +64,9 @@ class Measured:
 def open_system(source: ModelSource | None, rival: Rival, search: Search) -> Opened:
     """Open a command, a peer, another engine, or else a model of ours, the bundled one if there is no source."""
     other = source if source and not source.is_own else None
-    if rival.command_line or rival.peer or other:
+    if rival.command_line is not None or rival.peer or other:
         opener: Callable[[], System] = partial(Command, rival.command_line or "")
-        if not rival.command_line:
+        if rival.command_line is None:
             opener = partial(_open_other, other) if other else PEERS[str(rival.peer)]
         system = opener()
         return Opened(system=system, key=f"{system.name} {other}", open=opener)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from silero_like.cli.number import Number
 from silero_like.cli.paths import INPUT_FILE, INPUT_PATH, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Choices:
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=0.3,
     show_default=True,
     help="Points of CER that int8 may cost in any domain.",
@@ -134,8 +135,8 @@ def _refuse_nonsense(checkpoint: Path, out_dir: Path, choices: Choices, layout: 
             f"{checkpoint} is a folder: name a checkpoint, best.safetensors; or, for a bundle in another layout, "
             "add --layout sherpa-onnx and leave out --quantize, --weights and --dev"
         )
-    if checkpoint.resolve() == out_dir.resolve():
-        raise click.UsageError(f"{out_dir} is what is to be read: name another folder to write")
+    if checkpoint.resolve() in (out_dir.resolve(), *out_dir.resolve().parents):
+        raise click.UsageError(f"{out_dir} is what is to be read, or in it: name another folder to write")
 
 
 def _bundle(checkpoint: Path, work: Path, choices: Choices) -> Path:

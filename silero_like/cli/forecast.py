@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from silero_like.cli.number import Number
 from silero_like.cli.paths import INPUT_FOLDER, OUTPUT_FILE
 from silero_like.cli.pictures import check_picture_path
 from silero_like.writers import write_atomically
@@ -30,7 +31,7 @@ BACK_TEST = (0.2, 0.25)
     "--at",
     "fractions",
     multiple=True,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     metavar="FRACTION",
     help="Look only at this part of the steps, such as 0.25; may be repeated [default: all that is logged].",
 )

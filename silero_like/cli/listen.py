@@ -11,6 +11,7 @@ import click
 
 from silero_like.cli.decoder_options import Search, decoder_options, load_recognizer
 from silero_like.cli.model_option import bundle_option
+from silero_like.cli.number import Number
 from silero_like.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--latency",
     metavar="S",
-    type=click.FloatRange(0.16, 5.0),
+    type=Number(0.16, 5.0),
     default=0.56,
     show_default=True,
     help="Seconds of silence that end a segment.",

@@ -20,7 +20,7 @@ from silero_like.cli.lm_options import (
     show_progress,
     writing_options,
 )
-from silero_like.cli.paths import INPUT_TEXT
+from silero_like.cli.paths import INPUT_TEXT, refuse_replacing
 
 if TYPE_CHECKING:
     from lm.corpus import Corpus, Progress
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def _read_limit(context: click.Context, parameter: click.Parameter, limit: str | None) -> int | list[str] | None:
     """Read how many words --limit-vocab keeps, or which."""
-    from lm.files import open_text
+    from lm.files import DAMAGED_GZIP, open_text
 
     if limit is None or (limit.isascii() and limit.isdigit()):
         return None if limit is None else int(limit)
@@ -37,9 +37,11 @@ def _read_limit(context: click.Context, parameter: click.Parameter, limit: str |
         raise click.BadParameter(f"expected a number of words or a file of words, got {limit!r}")
     with open_text(Path(limit)) as file:
         try:
-            return file.read().split()
+            return file.read().removeprefix("\ufeff").split()  # a byte order mark is nothing
         except UnicodeDecodeError as error:
             raise click.ClickException(f"{limit}: expected UTF-8 text: convert it, or write words by hand") from error
+        except DAMAGED_GZIP as error:
+            raise click.ClickException(f"{limit}: a damaged or truncated .gz file ({error}): get it again") from error
 
 
 @click.command()
@@ -97,6 +99,7 @@ def build(
     from lm.corpus import normalized_texts, read_corpus
     from lm.kneser_ney import check_pruning
 
+    refuse_replacing([path], inputs)
     batch, output = Batch(context), make_output(path, structure, decimals)
     with as_usage_errors():
         thresholds = check_pruning(prune or [], order)

@@ -12,7 +12,7 @@ import click
 from silero_like.cli.batch import Batch
 from silero_like.cli.lm_options import log_probs_option, model_option, show_progress
 from silero_like.cli.lm_tune import read_utterances
-from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE, refuse_replacing
 from silero_like.cli.pictures import check_picture_path, new_figure, save_figure
 from silero_like.writers import write_atomically
 
@@ -114,6 +114,7 @@ def hotwords(
     from silero_like.decoding import make_decoder
     from silero_like.recognizer import load
 
+    refuse_replacing((json_path, plot, store), (*manifests, hotwords_path, *([Path(lm)] if lm else [])))
     bundle = load_bundle(model or BUNDLED_PATH)
     weights = read_hotwords_file(hotwords_path, bundle.config.lang)
     if not weights:

@@ -10,7 +10,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.lm_options import lang_option, say
-from silero_like.cli.paths import INPUT_FILE, INPUT_TEXT, OUTPUT_FILE
+from silero_like.cli.paths import INPUT_FILE, INPUT_TEXT, OUTPUT_FILE, refuse_replacing
 from silero_like.writers import write_atomically
 
 
@@ -33,6 +33,7 @@ def info(context: click.Context, model: Path, texts: tuple[Path, ...], lang: str
     Example:
       silero-like lm info books.arpa.gz dev/*.jsonl
     """
+    refuse_replacing([json_path], (model, *texts))
     batch = Batch(context)
     report = _describe(model)
     for key, value in report.items():

@@ -17,7 +17,7 @@ from silero_like.cli.lm_options import (
     show_progress,
     writing_options,
 )
-from silero_like.cli.paths import INPUT_FILE, INPUT_TEXT
+from silero_like.cli.paths import INPUT_FILE, INPUT_TEXT, refuse_replacing
 
 
 @click.command()
@@ -59,6 +59,7 @@ def interpolate(
     from lm.interpolate import check_weights
     from lm.interpolate import interpolate as mix
 
+    refuse_replacing([path], (*models, *fit_on))
     batch, output = Batch(context), make_output(path, structure, decimals)
     if len(models) < 2:
         raise click.UsageError("expected two or more models")

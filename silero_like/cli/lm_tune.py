@@ -13,7 +13,7 @@ import click
 
 from silero_like.cli.batch import Batch
 from silero_like.cli.lm_options import log_probs_option, model_option, say, show_progress
-from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE, refuse_replacing
 from silero_like.cli.pictures import check_picture_path, new_figure, save_figure
 from silero_like.writers import write_atomically
 
@@ -256,6 +256,7 @@ def tune(
     from silero_like.bundle import BUNDLED_PATH, MODEL_NAME, set_language_model
     from silero_like.recognizer import load
 
+    refuse_replacing((json_path, plot, store), (*manifests, *models))
     for path in models:
         check_kenlm(path)
         if save and not read_binary_counts(path):

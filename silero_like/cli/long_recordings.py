@@ -17,6 +17,7 @@ import click
 from silero_like.cli.batch import Batch, Failure, failure
 from silero_like.cli.jobs import Jobs
 from silero_like.cli.model_option import bundle_option
+from silero_like.cli.number import Number
 from silero_like.cli.option_group import option_group
 from silero_like.cli.paths import OUTPUT_FILE, refuse_replacing
 
@@ -72,19 +73,17 @@ def long_recording_options(shortest_s: float, longest_s: float) -> Callable[[Cal
         "choices",
         Choices,
         bundle_option,
-        click.option(
-            "--min-score", type=click.FloatRange(max=0), help="Keep sentences from this score on [default: -5]."
-        ),
+        click.option("--min-score", type=Number(max=0), help="Keep sentences from this score on [default: -5]."),
         click.option(
             "--min-duration",
-            type=click.FloatRange(min=0),
+            type=Number(min=0),
             default=shortest_s,
             show_default=True,
             help="Seconds; shorter utterances are joined to neighbours, or left out. 0 keeps each as it is.",
         ),
         click.option(
             "--max-duration",
-            type=click.FloatRange(min=1),
+            type=Number(min=1),
             default=longest_s,
             show_default=True,
             help="Seconds; longer utterances are cut at their pauses, or left out.",

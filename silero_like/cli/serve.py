@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.model_option import MODEL
+from silero_like.cli.number import Number
 from silero_like.cli.paths import INPUT_FILE
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ TOKEN_VARIABLE = "SILERO_LIKE_TOKEN"
 @click.option("--grpc-port", type=click.IntRange(0, 65535), help="Serve gRPC there, too [default: no gRPC].")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that transcribe [default: one a core].")
 @click.option("--queue", type=click.IntRange(min=0), default=64, show_default=True, help="Requests that may wait.")
-@click.option("--max-upload-mb", type=click.FloatRange(min=0.001), default=100.0, show_default=True)
-@click.option("--max-duration", metavar="S", type=click.FloatRange(min=1), default=3600.0, show_default=True)
+@click.option("--max-upload-mb", type=Number(min=0.001), default=100.0, show_default=True)
+@click.option("--max-duration", metavar="S", type=Number(min=1), default=3600.0, show_default=True)
 @click.option("--max-streams", type=click.IntRange(min=0), default=16, show_default=True, help="Live streams at once.")
-@click.option("--timeout", metavar="S", type=click.FloatRange(min=1), default=300.0, show_default=True)
-@click.option("--upload-timeout", metavar="S", type=click.FloatRange(min=1), default=120.0, show_default=True)
-@click.option("--drain", metavar="S", type=click.FloatRange(min=1), default=30.0, show_default=True)
+@click.option("--timeout", metavar="S", type=Number(min=1), default=300.0, show_default=True)
+@click.option("--upload-timeout", metavar="S", type=Number(min=1), default=120.0, show_default=True)
+@click.option("--drain", metavar="S", type=Number(min=1), default=30.0, show_default=True)
 @click.option("--token-file", type=INPUT_FILE, help=f"Ask for this bearer token [default: ${TOKEN_VARIABLE}, or none].")
 @click.option("--log-transcripts", is_flag=True, help="Write what was said into the log.")
 def serve(

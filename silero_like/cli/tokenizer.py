@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from silero_like.cli.batch import Batch
-from silero_like.cli.paths import INPUT_TEXT, OUTPUT_FILE
+from silero_like.cli.paths import INPUT_TEXT, OUTPUT_FILE, refuse_replacing
 
 
 @click.group()
@@ -41,6 +41,7 @@ def train(context: click.Context, inputs: tuple[Path, ...], vocab_size: int, lan
     from lm.corpus import normalized_texts
     from silero_like.tokenizer import train_tokenizer
 
+    refuse_replacing([output], inputs)
     batch, normalizer = Batch(context), get_normalizer(lang)
     texts = list(normalized_texts(inputs, lang, batch.fail, partial(click.echo, err=True)))
     with warnings.catch_warnings(record=True) as caught:

@@ -13,7 +13,7 @@ from silero_like.cli.batch import Batch
 from silero_like.cli.decoder_options import Search, bundle_sha256, decoder_options, load_elsewhere, load_recognizer
 from silero_like.cli.inputs import Recording, find_recordings, output_paths
 from silero_like.cli.model_option import bundle_option
-from silero_like.cli.paths import INPUT_FOLDER, OUTPUT_FILE, OUTPUT_FOLDER
+from silero_like.cli.paths import INPUT_FOLDER, OUTPUT_FILE, OUTPUT_FOLDER, refuse_replacing
 from silero_like.cli.transcribe_work import Finished, Settings, Work
 from silero_like.cli.workers import Workers, worker_options
 from silero_like.writers import FORMATS, suffix_of
@@ -115,6 +115,8 @@ def transcribe(
     paths = _paths(recordings, output_dir, format_)
     batch = Batch(context)
     if failures_path:
+        named = (*(text.removeprefix("@") for text in inputs), *(recording.source for recording in recordings))
+        refuse_replacing([failures_path], map(Path, named))
         batch.list_failures(failures_path)
     for problem in problems:
         batch.fail(problem.message, problem.source)

@@ -67,7 +67,7 @@ def read_hypotheses(path: str | Path) -> tuple[list[Hypothesis], list[str]]:
         the transcripts, and one ``path:line: ...`` message for each line that cannot be read.
 
     Raises:
-        SileroLikeError: the file cannot be read, or its header lacks a column.
+        SileroLikeError: the file cannot be read, its header lacks a column, or no line is a transcript.
     """
     path = Path(path)
     try:
@@ -87,6 +87,9 @@ def read_hypotheses(path: str | Path) -> tuple[list[Hypothesis], list[str]]:
             found += [Hypothesis(where, *fields) for fields in ([parse(line)] if line.strip() else []) if fields]
         except _BadLine as error:
             problems.append(f"{where}: {error}")
+    if problems and not found:
+        hint = "nor is any other line a transcript: give one a line, as transcribe --format jsonl does"
+        raise SileroLikeError(f"{problems[0]} ({hint})")
     return found, problems
 
 

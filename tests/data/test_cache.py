@@ -41,6 +41,13 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
         Cache(tmp_path)
 
 
+def test_another_kind_of_file_gets_no_lines(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    path.write_text('{"audio_filepath": "a.wav"}\n')
+    with pytest.raises(SileroLikeError, match="found other content: name another file"):
+        Cache(path)
+
+
 def test_keys_tell_everything_apart(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"one")

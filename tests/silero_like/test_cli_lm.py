@@ -67,6 +67,15 @@ def test_build_info_and_interpolate(models: list[Path], book: Path, digits: Path
     assert largest_deviation(read_arpa(mixed)) < 1e-4
 
 
+def test_neither_a_text_nor_a_model_is_replaced(models: list[Path], tmp_path: Path) -> None:
+    text, before = tmp_path / "text.arpa", models[0].read_bytes()
+    text.write_text(BOOK)
+    for command in (("build", text), ("interpolate", *models, text, "--weights", "1 1 1")):
+        done = run(*command, "--output", command[1])
+        assert (done.exit_code, "this would replace" in done.stderr) == (2, True), done.output
+    assert (text.read_text(), models[0].read_bytes()) == (BOOK, before)
+
+
 def test_mixing_by_context(models: list[Path], digits: Path, book: Path, tmp_path: Path) -> None:
     perplexities = {}
     for option in ("--lang=en", "--by-context"):
@@ -108,7 +117,7 @@ def test_repeated_lines_and_limited_vocabulary(book: Path, tmp_path: Path) -> No
     assert "order 2: fixed discounts 0.5 1.0 1.5" in done.stderr
     assert len(read_arpa(output).words) == 3 + 3
     words = tmp_path / "words.txt"
-    words.write_text("cat dog elephant\n")
+    words.write_text("\ufeffcat dog elephant\n")  # a byte order mark is no part of a word
     assert run("build", book, "--limit-vocab", words, "--output", output).exit_code == 0
     assert {*read_arpa(output).words[3:]} == {"cat", "dog"}
 
@@ -215,6 +224,10 @@ def test_a_vocabulary_that_is_no_text(book: Path, tmp_path: Path) -> None:
     done = run("build", book, "--limit-vocab", tmp_path / "words.txt", "--output", tmp_path / "model.arpa")
     assert done.exit_code == 1
     assert "words.txt: expected UTF-8 text" in done.stderr
+    (tmp_path / "words.gz").write_bytes(gzip.compress(b"cat dog\n")[:-12])
+    done = run("build", book, "--limit-vocab", tmp_path / "words.gz", "--output", tmp_path / "model.arpa")
+    assert done.exit_code == 1
+    assert "words.gz: a damaged or truncated .gz file" in done.stderr
 
 
 def test_truncated_model(models: list[Path], book: Path, tmp_path: Path) -> None:

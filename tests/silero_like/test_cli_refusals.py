@@ -70,6 +70,40 @@ def test_an_output_without_a_place_is_refused_before_the_work(command: str, mani
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "evaluate MANIFEST --json MANIFEST",
+        "evaluate MANIFEST --cache MANIFEST",
+        "evaluate MANIFEST --hypotheses THEIRS --utterances THEIRS",
+        "evaluate MANIFEST --keywords THEIRS --html THEIRS",
+        "compare MANIFEST MANIFEST --json MANIFEST",
+        "transcribe WAV --failures WAV",
+        "bench --audio WAV --json WAV",
+        "tokenizer train THEIRS --output THEIRS",
+        "lm info THEIRS --json THEIRS",
+        "lm tune MANIFEST --lm THEIRS --json THEIRS",
+        "lm hotwords MANIFEST --hotwords THEIRS --json THEIRS",
+        "data stats MANIFEST --json MANIFEST",
+        "data report MANIFEST --html MANIFEST",
+    ],
+)
+def test_no_input_is_replaced_by_a_result(command: str, manifest: Path, theirs: Path, tmp_path: Path) -> None:
+    names = {"MANIFEST": str(manifest), "THEIRS": str(theirs), "WAV": str(tmp_path / "0.wav")}
+    before = [Path(name).read_bytes() for name in names.values()]
+    result = run(*(names.get(part, part) for part in command.split()))
+    assert result.exit_code == 2
+    assert "this would replace" in result.stderr
+    assert [Path(name).read_bytes() for name in names.values()] == before
+
+
+def test_an_export_goes_beside_its_source(tmp_path: Path) -> None:
+    for out_dir in (tmp_path, tmp_path / "new" / "export"):
+        result = run("export", tmp_path, out_dir, "--layout", "sherpa-onnx")
+        assert (result.exit_code, "is what is to be read, or in it" in result.stderr) == (2, True)
+        assert not list(tmp_path.iterdir())
+
+
 def test_a_device_is_not_replaced_by_a_file(manifest: Path, theirs: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     result = run("evaluate", manifest, "--hypotheses", theirs, "--json", tmp_path / "pipe")
@@ -122,6 +156,7 @@ def test_options_that_would_do_nothing_are_refused(
     [
         ("no-such-program {audio}", "found none of the name no-such-program"),
         ('true "{audio}', "No closing quotation"),
+        ("", "expected {audio} in the command"),
     ],
 )
 def test_a_command_that_cannot_run_is_refused_before_the_work(line: str, message: str, manifest: Path) -> None:
@@ -142,6 +177,23 @@ def test_bad_rows_of_the_training_data_are_told(manifest: Path, theirs: Path, tm
     result = run("evaluate", manifest, "--hypotheses", theirs, "--training-data", training)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "got no usable row" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "forecast FOLDER --at nan",
+        "export FOLDER x --quantize int8 --tolerance NaN",
+        "data clean MANIFEST --out x --worst nan",
+        "data pseudo-label MANIFEST x.jsonl --min-confidence nan",
+    ],
+)
+def test_nan_lies_within_no_limits(command: str, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(manifest.parent)
+    names = {"MANIFEST": str(manifest), "FOLDER": str(manifest.parent)}
+    result = run(*(names.get(part, part) for part in command.split()))
+    assert result.exit_code == 2
+    assert "expected a number, got nan" in result.stderr.lower()
 
 
 # recordings and manifests

@@ -226,6 +226,8 @@ def test_compare_runs_refuses(runs: list[Path], tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "expected one of loss, micro.cer, macro.cer, domains.a.cer, domains.b.cer" in result.stderr
     assert not (tmp_path / "x.png").exists()
+    result = run("compare-runs", *runs, "--metric", "micro.cer")
+    assert (result.exit_code, "give --output, too" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("arguments", [["forecast", "--plot"], ["compare-runs", "--output"]])

@@ -141,6 +141,8 @@ def test_alternatives_are_other_texts_best_first(stand_in: StandIn, arpa_path: P
     assert found.to_dict()["alternatives"][0] == {"text": texts[1], "score": round(scores[0], 3)}
     with pytest.raises(ConfigError, match="expected the decoder beam for alternatives, got greedy"):
         load(stand_in.path).transcribe(waveform, n_alternatives=1)
+    with pytest.raises(ConfigError, match="expected at least 0 alternatives, got -1"):
+        recognizer.transcribe(waveform, n_alternatives=-1)
     soundfile.write(tmp_path / "talk.wav", waveform, 16000)
     arguments = ["transcribe", str(tmp_path / "talk.wav"), "--model", str(stand_in.path), "--lm", str(arpa_path)]
     result = CliRunner().invoke(main, [*arguments, "--alternatives", "1", "--format", "json"])
@@ -264,6 +266,8 @@ def test_what_cannot_be_is_refused(stand_in: StandIn, tmp_path: Path, arpa_path:
         make_decoder("viterbi", bundle, tokenizer)
     with pytest.raises(ConfigError, match="expected no hotwords and no language model with the decoder greedy"):
         make_decoder("greedy", bundle, tokenizer, hotwords={"one": 1.0})
+    with pytest.raises(ConfigError, match="expected no beam_width with the decoder greedy"):
+        make_decoder(None, bundle, tokenizer, beam_width=5)
     with pytest.raises(ConfigError, match=r"gone\.arpa: no such file"):
         make_decoder("beam", bundle, tokenizer, lm_path=tmp_path / "gone.arpa")
     with pytest.raises(ConfigError, match="beam_width of at least 1, got 0"):

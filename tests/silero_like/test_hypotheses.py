@@ -85,8 +85,15 @@ def test_unreadable_files_and_headers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "h.tsv").write_text("path\twords\n")
     with pytest.raises(SileroLikeError, match="expected columns"):
         read_hypotheses(tmp_path / "h.tsv")
-    (tmp_path / "g.tsv").write_text("one.opus\n")
+    (tmp_path / "g.tsv").write_text("one.opus\ntwo.wav\tyou\n")
     assert "expected at least 2 columns" in read_hypotheses(tmp_path / "g.tsv")[1][0]
+
+
+def test_a_file_without_any_transcript_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "h.json"
+    path.write_text('[\n{\n"audio_filepath": "one.opus",\n"text": "hello"\n}\n]\n')  # as --format json writes
+    with pytest.raises(SileroLikeError, match=r"h\.json:1: not JSON.*nor is any other line.*--format jsonl"):
+        read_hypotheses(path)
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,14 @@ def test_bad_waveforms(recognizer: Recognizer, waveform: Array, message: str) ->
         recognizer.transcribe(waveform)
 
 
+@pytest.mark.parametrize("source", [b"RIFF", [0.0, 0.1], None, io.StringIO("RIFF")])
+def test_sources_of_another_type(recognizer: Recognizer, source: Any) -> None:
+    with pytest.raises(
+        AudioError, match=f"expected a path, a binary file or a NumPy array, got {type(source).__name__}"
+    ):
+        recognizer.transcribe(source)
+
+
 def test_bad_files_are_named(recognizer: Recognizer, tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"absent\.wav: No such file"):
         recognizer.transcribe(tmp_path / "absent.wav")

@@ -169,13 +169,22 @@ def test_memory_does_not_grow_with_the_stream(recognizer: Recognizer, stand_in: 
     assert peaks[1] < 1.3 * peaks[0]
 
 
-@pytest.mark.parametrize("options", [{"latency_s": 0.1}, {"latency_s": 6.0}, {"sample_rate": 100}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"latency_s": 0.1},
+        {"latency_s": 6.0},
+        {"sample_rate": 100},
+        {"sample_rate": float("nan")},
+        {"sample_rate": float("inf")},
+    ],
+)
 def test_settings_that_cannot_be(recognizer: Recognizer, options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"expected a (latency|sample rate).*got"):
         recognizer.stream(**options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("chunk", [np.zeros(99, np.int16), np.zeros((2, 9), np.float32), np.full(9, np.nan)])
+@pytest.mark.parametrize("chunk", [np.zeros(99, np.int16), np.zeros((2, 9), np.float32), np.full(9, np.nan), b"12"])
 def test_chunks_that_are_no_audio(recognizer: Recognizer, chunk: Array) -> None:
     with pytest.raises(AudioError):
         recognizer.stream().accept_waveform(chunk)
