@@ -55,7 +55,7 @@ def flashlight(tokenizer: Tokenizer, lm_path: Path, words: Sequence[str], config
     )
     search: Any = LexiconDecoder(options, trie, model, 0, tokenizer.blank_id, dictionary.get_index("<unk>"), [], False)
 
-    def decode(log_probs: Array) -> str:
+    def decode(log_probs: npt.NDArray[np.floating]) -> str:
         if config.prior_weight:
             log_probs = take_back(log_probs.astype(np.float64), np.array(config.log_priors), config.prior_weight)
         rows = np.ascontiguousarray(log_probs, np.float32)

@@ -31,6 +31,8 @@ class BeamConfig:
     """Added for every word that the language model does not know, beside what it gives ``<unk>``."""
     confidence_temperature: float = 1.0
     """Not of the search: what the log-odds of words' confidences are divided by (`decode.calibration`)."""
+    confidence_offset: float = 0.0
+    """Not of the search: what is added to them then."""
     prior_weight: float = 0.0
     """How much of the labels' priors is taken back (`decode.priors`); 0 takes the network at its word."""
     log_priors: tuple[float, ...] = ()

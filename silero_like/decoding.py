@@ -17,6 +17,7 @@ import numpy.typing as npt
 from decode.align import check_normalised
 from decode.align_long import align_long
 from decode.beam import BeamSearch
+from decode.calibration import Calibration
 from decode.config import BeamConfig
 from decode.greedy import greedy_align_parts
 from decode.hotwords import HotwordScorer
@@ -46,8 +47,8 @@ class Decoder(Protocol):
 
     name: str
     """One of `DECODERS`."""
-    temperature: float
-    """What makes its words' confidences fit how often they are right (`decode.calibration`)."""
+    calibration: Calibration
+    """What makes its words' confidences fit how often they are right."""
 
     def decode_parts(self, parts: Iterable[Array], n_best: int = 1) -> Decoded:
         """Decode successive `(t, V)` of one recording; threads may share a decoder."""
@@ -65,7 +66,7 @@ def make_decoder(
     """Make a decoder.
 
     Args:
-        name: one of `DECODERS`; when None, "beam" if there is a language model or a hotword, else "greedy".
+        name: one of `DECODERS`; when None, "beam" if there is a language model, a hotword or a width, else "greedy".
         bundle: gives the language model, if it has one, and the settings of the search.
         tokenizer: the bundle's.
         lm_path: ARPA, also gz, or KenLM binary, in place of the bundle's; "none" for none.
@@ -73,12 +74,11 @@ def make_decoder(
         hotwords: weight of each phrase.
 
     Raises:
-        ConfigError: an unknown name, an unusable language model, setting or hotword, or one of
-            them for "greedy".
+        ConfigError: an unknown name, an unusable language model, setting or hotword, or one of them for "greedy".
         MissingExtraError: "pyctcdecode" without the package.
     """
     path = bundle.lm_path if lm_path is None else None if lm_path == "none" else Path(lm_path)
-    name = name or ("beam" if path or hotwords else "greedy")
+    name = name or ("beam" if path or hotwords or beam_width is not None else "greedy")
     if name not in DECODERS:
         raise ConfigError(f"expected a decoder among {', '.join(DECODERS)}, got {name!r}")
     if name == "greedy":
@@ -98,7 +98,7 @@ def make_decoder(
 class GreedyDecoder:
     """The best label of every frame."""
 
-    name, temperature = "greedy", 1.0
+    name, calibration = "greedy", Calibration()
 
     def __init__(self, blank_id: int) -> None:
         self._blank_id = blank_id
@@ -126,7 +126,7 @@ class BeamDecoder:
         if self._ngram and lm_path:
             self._lexicon = make_lexicon(self._ngram, read_words(lm_path), extra=" ".join(hotwords).split())
         self.search = self._new_search()
-        self.temperature = config.confidence_temperature
+        self.calibration = Calibration(config.confidence_temperature, config.confidence_offset)
         self._lock = Lock()
 
     def decode_parts(self, parts: Iterable[Array], n_best: int = 1) -> Decoded:
@@ -171,7 +171,7 @@ class PyctcdecodeDecoder:
         self._config = _with_lm_only(config, lm_path)
         if self._config.prior_weight:
             check_log_priors(config.log_priors, tokenizer.n_labels)
-        self.temperature = config.confidence_temperature
+        self.calibration = Calibration(config.confidence_temperature, config.confidence_offset)
         self._lock = Lock()
         labels = [*tokenizer.pieces, ""]
         if lm_path is None:

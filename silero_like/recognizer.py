@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decode.align import Alignment
-from decode.calibration import scaled
+from decode.calibration import Calibration, calibrated
 from decode.times import Decoded
 from decode.words import Word, each_word
 from silero_like.audio import SAMPLE_RATE, check_waveform, stream_audio
@@ -58,7 +58,7 @@ class Transcript:
     Scaled as the words' confidences are. NaN, as the words', from an engine that gives none (`silero_like.engines`)."""
     words: tuple[Word, ...]
     """Words with start and end in seconds, and a confidence: how often words like it are right, where the bundle has a
-    fitted temperature (`decode.calibration`) and the decoder is not greedy."""
+    fitted calibration (`decode.calibration`) and the decoder is not greedy."""
     model: str
     """Name of the model."""
     alternatives: tuple[Alternative, ...] | None = None
@@ -181,15 +181,15 @@ class Recognizer:
 
     def transcript(self, alignment: Alignment, duration_s: float, audio_filepath: str = "") -> Transcript:
         """Read aligned tokens; the words end no later than the recording."""
-        temperature = self.decoder.temperature
+        calibration = self.decoder.calibration
         pieces = (self.tokenizer.pieces[token_id] for token_id in alignment.token_ids)
         words = each_word(pieces, alignment, self.config.frame_s)
         return Transcript(
             audio_filepath=audio_filepath,
             duration=duration_s,
             text=self.tokenizer.decode(alignment.token_ids),
-            confidence=scaled(_confidence(alignment), temperature),
-            words=tuple(_finished(word, duration_s, temperature) for word in words),
+            confidence=calibrated(_confidence(alignment), calibration),
+            words=tuple(_finished(word, duration_s, calibration) for word in words),
             model=self.config.name,
         )
 
@@ -272,10 +272,10 @@ def _confidence(alignment: Alignment) -> float:
     return min(1.0, float(np.exp(alignment.log_probs.mean(dtype=np.float64))))
 
 
-def _finished(word: Word, duration_s: float, temperature: float) -> Word:
+def _finished(word: Word, duration_s: float, calibration: Calibration) -> Word:
     """End a word no later than the recording, whose last frame may reach beyond it, and scale its confidence."""
     start, end = min(word.start, duration_s), min(word.end, duration_s)
-    return Word(word.word, start, end, scaled(word.confidence, temperature))
+    return Word(word.word, start, end, calibrated(word.confidence, calibration))
 
 
 def _path(source: object) -> str:

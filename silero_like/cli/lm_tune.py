@@ -38,7 +38,7 @@ def tune_models(
     """Find the best settings for each model; the reports are what --json writes."""
     import numpy as np
 
-    from decode.calibration import calibration_error, fit_temperature, reliability, scaled
+    from decode.calibration import Calibration, calibrated, calibration_error, fit_calibration, reliability
     from decode.config import BeamConfig
     from decode.lm import make_lexicon
     from decode.ngram import KenLM, read_words
@@ -62,11 +62,15 @@ def tune_models(
         report = _report(path, rates, tried, chosen := tightest(tried))
         confidences, is_right = _judge_words(recognizer, task.search(chosen.config), utterances)
         errors = {
-            temperature: calibration_error(reliability([scaled(c, temperature) for c in confidences], is_right))
-            for temperature in (1.0, fit_temperature(confidences, is_right))
+            calibration: calibration_error(reliability([calibrated(c, calibration) for c in confidences], is_right))
+            for calibration in (Calibration(), fit_calibration(confidences, is_right))
         }
-        report["decoder"]["confidence_temperature"] = min(errors, key=lambda temperature: errors[temperature])
-        report["calibration_error_without"], report["calibration_error"] = errors[1.0], min(errors.values())
+        best_one = min(errors, key=lambda calibration: errors[calibration])
+        report["decoder"] |= {
+            "confidence_temperature": best_one.temperature,
+            "confidence_offset": best_one.offset,
+        }
+        report["calibration_error_without"], report["calibration_error"] = errors[Calibration()], errors[best_one]
         found.append((report, rates))
     return found
 
@@ -242,8 +246,8 @@ def tune(
     labels' priors, their mean probabilities on this speech, that are taken back (prior_weight). Chosen is the lowest
     mean over the domains under which no domain loses more than 1 point against the acoustic model alone. With it all is
     decoded under several prunings, and the tightest is taken that costs no more than 0.1 points. Tune on speech that
-    stands for what is to be transcribed, and check on other speech. A temperature is fitted, too, if with it
-    confidences tell better how often words are right.
+    stands for what is to be transcribed, and check on other speech. Confidences are calibrated, too, if they then
+    tell better how often words are right.
 
     \b
     Examples:

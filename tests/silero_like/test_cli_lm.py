@@ -307,8 +307,8 @@ def test_tune_on_the_samples(sample_lm: Path, tmp_path: Path, monkeypatch: pytes
     (found,) = reports[1]
     assert found["decoder"] == reports[0][0]["decoder"]
     assert found["macro_wer"] < found["macro_wer_without"]  # the model was built from the references
-    is_cooled = found["decoder"]["confidence_temperature"] != 1
-    assert (found["calibration_error"] < found["calibration_error_without"]) == is_cooled and "ECE" in done.stdout
+    is_changed = (found["decoder"]["confidence_temperature"], found["decoder"]["confidence_offset"]) != (1, 0)
+    assert (found["calibration_error"] < found["calibration_error_without"]) == is_changed and "ECE" in done.stdout
     surface = found["surface"]
     shape = [len(surface[name]) for name in ("unk_scores", "alphas", "betas")]
     assert list(np.shape(surface["macro_wer"])) == shape

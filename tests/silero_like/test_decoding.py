@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from decode.align import align
 from decode.align_long import LOOK_AHEAD_FRAMES
-from decode.calibration import scaled
+from decode.calibration import Calibration, calibrated
 from decode.config import BeamConfig
 from silero_like.audio import load_audio
 from silero_like.bundle import load_bundle, write_checksums
@@ -213,16 +213,17 @@ def test_a_decoder_that_is_let_go_takes_its_language_model_with_it(stand_in: Sta
         gc.enable()
 
 
-def test_a_temperature_in_the_bundle_scales_confidences(stand_in: StandIn, arpa_path: Path) -> None:
+def test_a_calibration_in_the_bundle_changes_confidences(stand_in: StandIn, arpa_path: Path) -> None:
     waveform = stand_in.speak("one two")
     waveform += np.random.default_rng(0).normal(0, 0.4, len(waveform)).astype(np.float32)
-    (stand_in.path / "decoder.json").write_text('{"confidence_temperature": 2.0}')
+    (stand_in.path / "decoder.json").write_text('{"confidence_temperature": 2.0, "confidence_offset": -0.5}')
     write_checksums(stand_in.path)
     greedy = load(stand_in.path).transcribe(waveform)
     beam = load(stand_in.path, lm_path=arpa_path).transcribe(waveform)
-    expected = [scaled(word.confidence, 2.0) for word in greedy.words]
+    calibration = Calibration(2.0, -0.5)
+    expected = [calibrated(word.confidence, calibration) for word in greedy.words]
     assert beam.text == greedy.text and [word.confidence for word in beam.words] == pytest.approx(expected)
-    assert beam.confidence == pytest.approx(scaled(greedy.confidence, 2.0))
+    assert beam.confidence == pytest.approx(calibrated(greedy.confidence, calibration))
     assert beam.confidence < greedy.confidence - 1e-4
 
 
@@ -250,6 +251,7 @@ def test_the_default_is_beam_where_there_is_something_to_score(stand_in: StandIn
     bundle, tokenizer = load_bundle(stand_in.path), stand_in.tokenizer
     assert make_decoder(None, bundle, tokenizer).name == "greedy"
     assert make_decoder(None, bundle, tokenizer, lm_path="none").name == "greedy"
+    assert make_decoder(None, bundle, tokenizer, beam_width=5).name == "beam"
     assert make_decoder(None, bundle, tokenizer, lm_path=arpa_path).name == "beam"
     assert make_decoder(None, bundle, tokenizer, hotwords={"one": 1.0}).name == "beam"
     (stand_in.path / "model.arpa").write_text(ARPA)
@@ -267,7 +269,7 @@ def test_what_cannot_be_is_refused(stand_in: StandIn, tmp_path: Path, arpa_path:
     with pytest.raises(ConfigError, match="expected no hotwords and no language model with the decoder greedy"):
         make_decoder("greedy", bundle, tokenizer, hotwords={"one": 1.0})
     with pytest.raises(ConfigError, match="expected no beam_width with the decoder greedy"):
-        make_decoder(None, bundle, tokenizer, beam_width=5)
+        make_decoder("greedy", bundle, tokenizer, beam_width=5)
     with pytest.raises(ConfigError, match=r"gone\.arpa: no such file"):
         make_decoder("beam", bundle, tokenizer, lm_path=tmp_path / "gone.arpa")
     with pytest.raises(ConfigError, match="beam_width of at least 1, got 0"):
