@@ -12,21 +12,21 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-FLOOR = 1e-8  # of a prior: a label that was never likely is not divided by nearly nothing
+FLOOR = 1e-4  # of a prior: what was never likely, such as <unk>, is not to be made so
 
 
 def find_log_priors(log_probs: Iterable[npt.NDArray[np.floating]]) -> tuple[float, ...]:
-    """Return the natural logarithm of each label's mean probability, `(V,)`.
+    """Return the natural logarithm of each label's mean probability, `(V,)`, to four decimals.
 
     Args:
         log_probs: `(T, V)` of each utterance; together at least one frame.
 
-    >>> [round(value, 3) for value in find_log_priors([np.log([[0.5, 0.5], [0.2, 0.8], [0.2, 0.8]])])]
-    [-1.204, -0.357]
+    >>> find_log_priors([np.log([[0.5, 0.5], [0.2, 0.8], [0.2, 0.8]])])
+    (-1.204, -0.3567)
     """
     sums = [(np.exp(part, dtype=np.float64).sum(axis=0), len(part)) for part in log_probs if len(part)]
     priors = sum(total for total, _ in sums) / sum(n_frames for _, n_frames in sums)
-    return tuple(np.log(np.maximum(priors, FLOOR)).tolist())
+    return tuple(np.log(np.maximum(priors, FLOOR)).round(4).tolist())
 
 
 def check_log_priors(log_priors: Sequence[float], n_labels: int) -> None:

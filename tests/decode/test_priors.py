@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from decode.beam import beam_decode
+from decode.beam import BeamSearch, beam_decode
 from decode.config import BeamConfig
 from decode.priors import FLOOR, check_log_priors, find_log_priors, take_back
 
@@ -12,9 +12,9 @@ NO_PRUNING = {"beam_prune_log_prob": -1e9, "token_min_log_prob": -1e9, "blank_sk
 
 def test_priors_are_means_over_frames_not_over_utterances() -> None:
     long, short = np.log([[0.9, 0.1]] * 3), np.log([[0.5, 0.5]])
-    assert find_log_priors([long, short, np.zeros((0, 2))]) == pytest.approx(np.log([0.8, 0.2]))
+    assert find_log_priors([long, short, np.zeros((0, 2))]) == pytest.approx(np.log([0.8, 0.2]), abs=1e-4)
     with np.errstate(divide="ignore"):
-        assert find_log_priors([np.log([[1.0, 0.0]])]) == pytest.approx([0, np.log(FLOOR)])
+        assert find_log_priors([np.log([[1.0, 0.0]])]) == pytest.approx([0, np.log(FLOOR)], abs=1e-4)
 
 
 def test_what_is_left_is_a_distribution_and_equal_priors_change_nothing() -> None:
@@ -42,8 +42,6 @@ def test_the_search_hears_a_rare_token_that_its_prior_had_hidden() -> None:
 
 @pytest.mark.parametrize("n_cut", [1, 3, 12])
 def test_it_is_the_search_on_what_is_left_however_the_frames_are_cut(n_cut: int) -> None:
-    from decode.beam import BeamSearch
-
     generator = np.random.default_rng(1)
     log_probs, priors = np.log(generator.dirichlet(np.ones(4), 12)), np.log(generator.dirichlet(np.ones(4)))
     expected = beam_decode(take_back(log_probs, priors, 0.6), 3, BeamConfig(**NO_PRUNING), n_best=9)
