@@ -16,6 +16,7 @@ import pytest
 import soxr
 
 from data.text import get_normalizer
+from decode.calibration import Calibration
 from decode.greedy import greedy_align
 from decode.times import Decoded
 from silero_like import load
@@ -125,7 +126,7 @@ def test_other_sample_rates(recognizer: Recognizer, stand_in: StandIn) -> None:
 
 def test_final_results_come_from_the_recogniser_s_decoder(recognizer: Recognizer, stand_in: StandIn) -> None:
     class Deaf:
-        name, temperature = "deaf", 1.0
+        name, calibration = "deaf", Calibration()
 
         def decode_parts(self, parts: Iterable[Array], n_best: int = 1) -> Decoded:
             return Decoded(greedy_align(np.zeros((0, stand_in.tokenizer.n_labels)), stand_in.tokenizer.blank_id))
