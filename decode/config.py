@@ -52,6 +52,7 @@ class BeamConfig:
         _require(0 < self.blank_skip <= 1, "blank_skip in (0, 1]", self.blank_skip)
         _require(self.alpha >= 0, "alpha of at least 0", self.alpha)
         _require(self.confidence_temperature > 0, "confidence_temperature above 0", self.confidence_temperature)
+        _require(abs(self.confidence_offset) <= 100, "confidence_offset from -100 to 100", self.confidence_offset)
         _require(self.prior_weight >= 0, "prior_weight of at least 0", self.prior_weight)
         _require(bool(priors) or not self.prior_weight, "log_priors beside a prior_weight", "none")
 

@@ -65,12 +65,9 @@ def tune_models(
             calibration: calibration_error(reliability([calibrated(c, calibration) for c in confidences], is_right))
             for calibration in (Calibration(), fit_calibration(confidences, is_right))
         }
-        best_one = min(errors, key=lambda calibration: errors[calibration])
-        report["decoder"] |= {
-            "confidence_temperature": best_one.temperature,
-            "confidence_offset": best_one.offset,
-        }
-        report["calibration_error_without"], report["calibration_error"] = errors[Calibration()], errors[best_one]
+        kept = min(errors, key=lambda calibration: errors[calibration])
+        report["decoder"] |= {"confidence_temperature": kept.temperature, "confidence_offset": kept.offset}
+        report["calibration_error_without"], report["calibration_error"] = errors[Calibration()], errors[kept]
         found.append((report, rates))
     return found
 

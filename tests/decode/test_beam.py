@@ -285,6 +285,7 @@ def test_a_config_travels_as_json() -> None:
         ("beta", np.nan),
         ("recombine", 1),
         ("unk_score", None),
+        ("confidence_offset", 1000.0),  # exp() of it is too large
         ("prior_weight", -0.1),
         ("prior_weight", 0.1),  # of what?
         ("log_priors", [0.5, "1"]),
