@@ -18,7 +18,7 @@ from silero_like.writers import write_atomically
 
 if TYPE_CHECKING:
     from lm.corpus import Progress
-    from lm.tune import Utterances
+    from lm.surface import Utterances
     from silero_like.decoding import BeamDecoder
     from silero_like.recognizer import Recognizer
 

@@ -20,7 +20,8 @@ from silero_like.writers import write_atomically
 if TYPE_CHECKING:
     from decode.beam import BeamSearch
     from lm.corpus import Progress
-    from lm.tune import Decoded, Surface, Utterances
+    from lm.surface import Surface, Utterances
+    from lm.tune import Decoded
     from silero_like.recognizer import Recognizer
 
     Report = dict[str, Any]
@@ -104,7 +105,7 @@ def read_utterances(
     from data.text import get_normalizer
     from lm.corpus import manifest_rows
     from lm.files import replacing
-    from lm.tune import Utterances
+    from lm.surface import Utterances
     from silero_like.audio import load_audio
     from silero_like.errors import AudioError
 

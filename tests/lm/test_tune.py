@@ -14,19 +14,8 @@ from decode.ngram import KenLM, read_words
 from lm.arpa import write_arpa
 from lm.model import LanguageModelError
 from lm.perplexity import load_kenlm
-from lm.tune import (
-    Candidates,
-    Decoded,
-    Lists,
-    Surface,
-    Task,
-    Utterances,
-    decode,
-    find_settings,
-    find_weights,
-    surface,
-    tightest,
-)
+from lm.surface import Candidates, Surface, Utterances, surface
+from lm.tune import Decoded, Lists, Task, decode, find_settings, find_weights, tightest
 
 EXACT = BeamConfig(beam_width=2**40, beam_prune_log_prob=-1e9, token_min_log_prob=-1e9, blank_skip=1, recombine=False)
 PIECES = ["<unk>", "▁a", "▁b", "c"]
