@@ -230,7 +230,7 @@ def load(
 
     Args:
         path: its folder; the bundled English model when None.
-        n_threads: threads of one call of the model.
+        n_threads: threads of one call of the model, at least 1.
         decoder: "greedy", "beam" or "pyctcdecode"; when None, "beam" if there is a language model or a hotword, else
             "greedy".
         lm_path: ARPA, also gz, or KenLM binary, in place of the bundle's language model; "none" for none.
@@ -239,9 +239,11 @@ def load(
 
     Raises:
         BundleError: damaged, incomplete, changed or of a newer format.
-        ConfigError: a decoder, language model, setting or hotword that cannot be used.
+        ConfigError: a number of threads, decoder, language model, setting or hotword that cannot be used.
         MissingExtraError: "pyctcdecode" without the package.
     """
+    if not isinstance(n_threads, int) or n_threads < 1:
+        raise ConfigError(f"expected n_threads of at least 1, got {n_threads!r}: give a whole number of threads")
     bundle = load_bundle(BUNDLED_PATH if path is None else path)
     tokenizer = Tokenizer(bundle.tokenizer_path)
     if tokenizer.n_labels != bundle.config.n_labels:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from silero_like.cli.number import Number
-from silero_like.cli.paths import INPUT_FOLDER, OUTPUT_FILE
+from silero_like.cli.paths import INPUT_FOLDER, OUTPUT_FILE, refuse_replacing
 from silero_like.cli.pictures import check_picture_path
 from silero_like.writers import write_atomically
 
@@ -56,6 +56,7 @@ def forecast(
     """
     from train.curves import budget, read_run
 
+    refuse_replacing((json_path, plot_path), (folder / "log.jsonl", folder / "recipe.yaml"))
     run = read_run(folder)
     total = total_steps or budget(run)
     if run.n_damaged:

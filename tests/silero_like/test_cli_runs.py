@@ -81,6 +81,15 @@ def test_forecast_of_a_run_that_goes_on(tmp_path: Path) -> None:
     assert rows[0]["low"][-1] < rows[0]["expected"][-1] < rows[0]["high"][-1] < 0.2 * 4**0.3
 
 
+def test_forecast_does_not_replace_the_log_it_reads(runs: list[Path]) -> None:
+    before = (runs[0] / "log.jsonl").read_bytes()
+    result = run("forecast", runs[0], "--json", runs[0] / "log.jsonl")
+    assert (result.exit_code, "this would replace" in result.stderr) == (2, True)
+    assert (runs[0] / "log.jsonl").read_bytes() == before
+    for _ in range(2):
+        assert run("forecast", runs[0], "--json", runs[0] / "forecast.json").exit_code == 0
+
+
 def test_forecast_of_a_finished_run_is_a_back_test(runs: list[Path]) -> None:
     result = run("forecast", runs[0])
     assert result.exit_code == 0, result.output

@@ -272,6 +272,9 @@ def test_what_cannot_be_is_refused(stand_in: StandIn, tmp_path: Path, arpa_path:
         make_decoder("greedy", bundle, tokenizer, beam_width=5)
     with pytest.raises(ConfigError, match=r"gone\.arpa: no such file"):
         make_decoder("beam", bundle, tokenizer, lm_path=tmp_path / "gone.arpa")
+    for n_threads in (0, "2"):
+        with pytest.raises(ConfigError, match=f"expected n_threads of at least 1, got {n_threads!r}"):
+            load(n_threads=n_threads)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="beam_width of at least 1, got 0"):
         make_decoder("beam", bundle, tokenizer, beam_width=0)
     with pytest.raises(ConfigError, match="hotword 'Qz': the model has no token with 'Q', 'z'"):
