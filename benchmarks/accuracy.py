@@ -30,11 +30,12 @@ CLI = [sys.executable, "-c", "from silero_like.cli import main; main()"]
 SYSTEMS = {
     "greedy": ("ours, greedy", ["--decoder", "greedy"]),
     "beam": ("ours, beam", ["--decoder", "beam"]),
+    "tiny": ("en-tiny, beam", ["--model", "en-tiny", "--decoder", "beam"]),
     "pocketsphinx": ("PocketSphinx", ["--peer", "pocketsphinx"]),
     "moonshine-tiny": ("Moonshine tiny", ["--peer", "moonshine-tiny"]),
 }
 """Name -> title and options of `evaluate`."""
-COLOURS = ["#1f6fb2", "#6db3e8", "#8a8f98", "#d8842c"]
+COLOURS = ["#1f6fb2", "#6db3e8", "#7fb77e", "#8a8f98", "#d8842c"]
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -22,7 +23,9 @@ BUNDLE_FORMAT = 1
 """The newest format that this version writes and reads."""
 
 BUNDLED_PATH = Path(__file__).parent / "models" / "en"
-"""The English model that is installed with the package."""
+"""The English model that is installed with the package, and meant where none is named."""
+TINY_PATH = BUNDLED_PATH.with_name("en-tiny")
+"""A smaller one, installed beside it."""
 
 CONFIG_NAME = "config.json"
 MODEL_NAME = "model.onnx"
@@ -111,18 +114,28 @@ class Bundle:
     """Contents of ``decoder.json``: settings of the beam search that suit the models; empty when there is none."""
 
 
+def find_bundle(path: str | Path) -> Path:
+    """Return the folder at a path or, where nothing lies there, the installed model of that name.
+
+    >>> find_bundle("en-tiny") == TINY_PATH
+    True
+    """
+    installed = {folder.name: folder for folder in (BUNDLED_PATH, TINY_PATH)}
+    return Path(path) if os.path.lexists(path) else installed.get(str(path), Path(path))
+
+
 def load_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
     """Check a bundle and read its configuration.
 
     Args:
-        path: its folder.
+        path: its folder, or the name of an installed one.
         verify: compare every file's SHA-256 with ``checksums.json``.
 
     Raises:
         BundleError: not a bundle, of a newer format, a file missing, changed, cut short or not listed, or a
             configuration with an unknown or impossible value.
     """
-    folder = Path(path)
+    folder = find_bundle(path)
     if not folder.is_dir():
         raise BundleError(f"{folder}: expected the folder of a model bundle, found {_kind(folder)}: check the path")
     values = _read_object(folder / CONFIG_NAME)

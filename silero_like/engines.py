@@ -20,6 +20,7 @@ import numpy.typing as npt
 from decode.align import Alignment
 from decode.words import WORD_START, Word, each_word
 from silero_like.audio import SAMPLE_RATE
+from silero_like.bundle import find_bundle
 from silero_like.errors import ConfigError, MissingExtraError
 from silero_like.recognizer import Transcript, load
 from silero_like.runtime import open_session
@@ -90,7 +91,8 @@ def parse_source(text: str) -> ModelSource:
         engine, path = OWN, rest
     if not path and engine != POCKETSPHINX:
         raise ConfigError(f"expected [NAME=][ENGINE:]PATH with one of {', '.join(ENGINES)}, got {text!r}: add the path")
-    return ModelSource(engine, Path(path) if path else None, name)
+    folder = find_bundle(path) if engine == OWN else Path(path)
+    return ModelSource(engine, folder if path else None, name)
 
 
 def open_engine(source: ModelSource) -> Engine:

@@ -194,21 +194,31 @@ def test_every_command_of_the_english_script_is_one(tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     command = ["sh", "recipes/en.sh", str(corpus), str(tmp_path / "out")]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
-    teacher, train, grown, on, mean, export, tune = (line.split("\0")[:-1] for line in log.read_text().splitlines())
+    lines = (line.split("\0")[:-1] for line in log.read_text().splitlines())
+    teacher, train, grown, on, mean, export, tune, pruned, noisy, last, mean_tiny, export_tiny, tune_tiny = lines
     assert teacher[1:4] == ["-m", "train.moonshine", "recipes/en-tiny.yaml"]
-    for words, folder in ((train, "tiny"), (grown, "grown"), (on, "on")):
+    for words, folder in (
+        *((train, "tiny"), (grown, "grown"), (on, "on")),
+        *((pruned, "pruned"), (noisy, "pruned-noise"), (last, "pruned-on")),
+    ):
         overrides = [value for key, value in itertools.pairwise(words) if key == "--set"]
         recipe = load_recipe(ROOT / "recipes" / "en-tiny.yaml", overrides)
         assert recipe.data.train[-1] == str(tmp_path / "out" / "teacher" / "pseudo.jsonl")
         assert recipe.distill.targets == str(tmp_path / "out" / "teacher" / "targets.safetensors")
         assert recipe.output_dir == str(tmp_path / "out" / folder)
+        assert recipe.name == ("en-tiny" if folder.startswith(("pruned", "tiny")) else "en")
+        assert recipe.augment.noise_probability == (0.4 if folder in ("grown", "on", "pruned-noise") else None)
     assert [grown[2], on[2]] == [str(tmp_path / "out" / name / "best.safetensors") for name in ("tiny", "grown")]
     assert mean[1:5] == ["-m", "train.average", export[2], on[2]]
-    for words in (train, grown, on, export, tune):  # the parser of each command knows its options
+    assert [pruned[2], export_tiny[2]] == [export[3], mean_tiny[3]]
+    assert {noisy[2], last[2]} < {f"{tmp_path}/out/pruned/step-{step}.safetensors" for step in range(0, 40001, 2000)}
+    # the parser of each command knows its options
+    for words in (train, grown, on, export, tune, pruned, noisy, last, export_tiny, tune_tiny):
         with main.make_context("silero-like", words[1:]) as context:
             group, words = (main, words[1:]) if words[1] != "lm" else (main.get_command(context, "lm"), words[2:])
             assert isinstance(group, click.Group)
             known = group.get_command(context, words[0])
             assert known
             known.make_parser(context).parse_args(words[1:])
-    assert tune[3:8] == [f"{corpus}/{name}" for name in load_recipe(ROOT / "recipes" / "en-tiny.yaml").data.dev]
+    dev = [f"{corpus}/{name}" for name in load_recipe(ROOT / "recipes" / "en-tiny.yaml").data.dev]
+    assert tune[3:8] == tune_tiny[3:8] == dev

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from silero_like.cli.doctor import INT8_FAST, INT8_SLOW, describe_cpu
-from silero_like.cli.paths import INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, refuse_replacing
+from silero_like.cli.model_option import BUNDLE_FOLDER
+from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE, refuse_replacing
 from silero_like.writers import write_atomically
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ WIDTH = 16
 
 
 @click.command()
-@click.argument("model", required=False, type=INPUT_FOLDER)
+@click.argument("model", required=False, type=BUNDLE_FOLDER)
 @click.option("--audio", "audio_path", type=INPUT_FILE, help="Speech to recognise [default: a short English sentence].")
 @click.option("--json", "json_path", type=OUTPUT_FILE, help="Write the figures here.")
 def bench(model: Path | None, audio_path: Path | None, json_path: Path | None) -> None:

@@ -19,6 +19,7 @@ from silero_like.cli.data_pseudo_work import (
 )
 from silero_like.cli.decoder_options import Search, decoder_options
 from silero_like.cli.evaluate_systems import PEERS
+from silero_like.cli.model_option import BUNDLE
 from silero_like.cli.number import Number
 from silero_like.cli.paths import INPUT_FILE, OUTPUT_FILE, refuse_replacing
 from silero_like.cli.workers import Workers, worker_options
@@ -32,7 +33,7 @@ from silero_like.cli.workers import Workers, worker_options
     "models",
     metavar="BUNDLE",
     multiple=True,
-    type=click.Path(exists=True),
+    type=BUNDLE,
     help="A teacher: a model folder [default: bundled English, if there is no other teacher].",
 )
 @click.option("--command", "command_lines", metavar="'CMD {audio}'", multiple=True, help="A teacher that prints text.")

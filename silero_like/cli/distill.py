@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from silero_like.cli.model_option import BUNDLE
 from silero_like.cli.train import DRY_RUN, OVERRIDES, run_recipe
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("teacher", metavar="TEACHER", type=click.Path(exists=True))
+@click.argument("teacher", metavar="TEACHER", type=BUNDLE)
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False))
 @OVERRIDES
 @DRY_RUN

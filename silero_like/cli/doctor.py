@@ -34,8 +34,8 @@ CPUINFO_PATH = Path("/proc/cpuinfo")
 def doctor(context: click.Context) -> None:
     """Check the installation.
 
-    Shows versions, CPU features, what each extra would add, and whether the bundled model passes its checksums and
-    reproduces its stored reference output. Exit code 1 when a needed package is missing or the bundled model fails.
+    Shows versions, CPU features, what each extra would add, and whether the bundled models pass their checksums and
+    reproduce their stored reference outputs. Exit code 1 when a needed package is missing or a bundled model fails.
 
     \b
     Example:
@@ -48,7 +48,8 @@ def doctor(context: click.Context) -> None:
     click.echo(f"int8         {INT8_FAST if 'vnni' in cpu.split() else INT8_SLOW}")
     for line in _packages(problems):
         click.echo(line)
-    click.echo(f"model        {_model(problems)}")
+    for line in _models(problems):
+        click.echo(f"model        {line}")
     for problem in problems:
         click.echo(f"Error: {problem}", err=True)
     context.exit(1 if problems else 0)
@@ -97,23 +98,31 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _model(problems: list[str]) -> str:
-    """Verify the bundled model's checksums and its stored reference output."""
+def _models(problems: list[str]) -> Iterator[str]:
+    """Verify the bundled models."""
+    from silero_like.bundle import BUNDLED_PATH, TINY_PATH
+
+    for path in (BUNDLED_PATH, TINY_PATH):
+        yield _model(path, problems)
+
+
+def _model(path: Path, problems: list[str]) -> str:
+    """Verify a model's checksums and its stored reference output."""
     import json
 
-    from silero_like.bundle import BUNDLED_PATH, load_bundle
+    from silero_like.bundle import load_bundle
     from silero_like.errors import BundleError
     from silero_like.reference import check_reference
     from silero_like.runtime import Runtime
 
     try:
-        bundle = load_bundle(BUNDLED_PATH)
+        bundle = load_bundle(path)
         stored = json.loads((bundle.path / "reference.json").read_text(encoding="utf-8"))
         difference = check_reference(Runtime(bundle), stored)
     except (BundleError, OSError) as error:
-        problems.append(f"bundled model: {error}")
-        return "FAILED"
+        problems.append(f"bundled model {path.name}: {error}")
+        return f"{path.name}: FAILED"
     if difference:
-        problems.append(f"bundled model: {difference}")
+        problems.append(f"bundled model {path.name}: {difference}")
         return f"{bundle.config.name}: checksums good, reference output DIFFERS"
     return f"{bundle.config.name}: checksums good, reference output reproduced"

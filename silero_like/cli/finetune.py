@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from silero_like.cli.model_option import BUNDLE
 from silero_like.cli.train import DRY_RUN, OVERRIDES, run_recipe
 
 
 @click.command()
-@click.argument("start", metavar="BUNDLE_OR_CHECKPOINT", type=click.Path(exists=True))
+@click.argument("start", metavar="BUNDLE_OR_CHECKPOINT", type=BUNDLE)
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False))
 @OVERRIDES
 @DRY_RUN

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from silero_like.cli.paths import INPUT_FOLDER, OUTPUT_FILE
+from silero_like.cli.model_option import BUNDLE_FOLDER
+from silero_like.cli.paths import OUTPUT_FILE
 
 if TYPE_CHECKING:
     from lm.corpus import Progress
@@ -24,7 +25,7 @@ ARPA_SUFFIXES = (".arpa", ".arpa.gz")
 BINARY_SUFFIXES = (".bin", ".binary", ".klm")
 REFRESH_S = 0.2
 
-model_option = click.option("--model", type=INPUT_FOLDER, help="Model bundle  [default: the bundled English model]")
+model_option = click.option("--model", type=BUNDLE_FOLDER, help="Model bundle  [default: the bundled English model]")
 log_probs_option = click.option(
     "--log-probs",
     "store",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,8 +14,20 @@ if TYPE_CHECKING:
 else:
     ParamType = click.ParamType
 
+
+class BundleType(click.Path):
+    """The folder of a bundle, or the name of an installed one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from silero_like.bundle import find_bundle
+
+        return super().convert(str(find_bundle(value)), param, ctx)
+
+
+BUNDLE = BundleType(exists=True)
+BUNDLE_FOLDER = BundleType(exists=True, file_okay=False, path_type=Path)
 bundle_option = click.option(
-    "--model", metavar="BUNDLE", type=click.Path(exists=True), help="Model folder [default: bundled English]."
+    "--model", metavar="BUNDLE", type=BUNDLE, help="Model folder, or en-tiny: the smaller bundled one [default: en]."
 )
 
 

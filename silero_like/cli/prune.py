@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from silero_like.cli.model_option import BUNDLE
 from silero_like.cli.train import OVERRIDES, run_recipe
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("start", metavar="BUNDLE_OR_CHECKPOINT", type=click.Path(exists=True))
+@click.argument("start", metavar="BUNDLE_OR_CHECKPOINT", type=BUNDLE)
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False))
 @click.option("--width", type=click.IntRange(min=1), help="Channels of the encoder that are left.")
 @click.option("--expansion", type=click.IntRange(min=1), help="Hidden units that are left, in multiples of the width.")

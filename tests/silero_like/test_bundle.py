@@ -13,8 +13,9 @@ import pytest
 
 from silero_like.bundle import (
     BUNDLE_FORMAT,
-    BUNDLED_PATH,
+    TINY_PATH,
     BundleConfig,
+    find_bundle,
     load_bundle,
     set_language_model,
     write_checksums,
@@ -300,7 +301,20 @@ def test_the_stand_in_model_is_a_bundle(stand_in: StandIn) -> None:
     assert load_bundle(stand_in.path).config.n_labels == stand_in.tokenizer.n_labels
 
 
-def test_the_bundled_model_is_whole_and_small() -> None:
-    bundle = load_bundle(BUNDLED_PATH)
-    assert bundle.config.lang == "en"
-    assert sum(file.stat().st_size for file in BUNDLED_PATH.iterdir()) <= 25e6
+@pytest.mark.parametrize(("name", "most_bytes"), [("en", 25e6), ("en-tiny", 6e6)])
+def test_a_bundled_model_is_whole_and_small(name: str, most_bytes: float) -> None:
+    bundle = load_bundle(name)
+    assert (bundle.config.name, bundle.config.lang) == (name, "en")
+    assert sum(file.stat().st_size for file in bundle.path.iterdir()) <= most_bytes
+
+
+def test_a_folder_goes_before_a_bundled_model_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_bundle("en-tiny") == TINY_PATH
+    assert [find_bundle(path) for path in (tmp_path / "en-tiny", "./en-tiny", "fr")] == [
+        tmp_path / "en-tiny",
+        Path("en-tiny"),
+        Path("fr"),
+    ]
+    (tmp_path / "en-tiny").mkdir()
+    assert find_bundle("en-tiny") == Path("en-tiny")
