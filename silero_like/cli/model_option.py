@@ -21,7 +21,7 @@ class BundleType(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from silero_like.bundle import find_bundle
 
-        return super().convert(str(find_bundle(value)), param, ctx)
+        return super().convert(value and str(find_bundle(value)), param, ctx)
 
 
 BUNDLE = BundleType(exists=True)

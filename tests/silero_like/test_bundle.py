@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
 from silero_like.bundle import (
     BUNDLE_FORMAT,
@@ -20,6 +21,7 @@ from silero_like.bundle import (
     set_language_model,
     write_checksums,
 )
+from silero_like.cli import main
 from silero_like.errors import BundleError
 
 if TYPE_CHECKING:
@@ -318,3 +320,11 @@ def test_a_folder_goes_before_a_bundled_model_of_its_name(tmp_path: Path, monkey
     ]
     (tmp_path / "en-tiny").mkdir()
     assert find_bundle("en-tiny") == Path("en-tiny")
+
+
+@pytest.mark.parametrize(("value", "code"), [("en-tiny", 0), ("", 2), ("fr", 2)])
+def test_the_model_option_takes_names(value: str, code: int) -> None:
+    sample = Path(__file__).parents[2] / "samples" / "audiobook.opus"
+    result = CliRunner().invoke(main, ["transcribe", str(sample), "--model", value, "--format", "json"])
+    assert result.exit_code == code
+    assert code or json.loads(result.stdout)["model"] == "en-tiny"
