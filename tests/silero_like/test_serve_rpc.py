@@ -65,7 +65,7 @@ def served(tone_settings: ServeSettings) -> Iterator[Served]:
         max_upload_bytes=MAX_BYTES,
         max_duration_s=20.0,
         upload_timeout_s=UPLOAD_S,
-        idle_s=0.5,
+        idle_s=1.5,
         token=TOKEN,
     )
     with serving(settings, grpc_port=0) as running:

@@ -30,7 +30,7 @@ START = {"type": "start", "token": TOKEN}
 
 @pytest.fixture(scope="module")
 def served(tone_settings: ServeSettings) -> Iterator[Served]:
-    with serving(replace(tone_settings, max_streams=2, idle_s=0.5, token=TOKEN)) as running:
+    with serving(replace(tone_settings, max_streams=2, idle_s=1.5, token=TOKEN)) as running:
         yield running
 
 
