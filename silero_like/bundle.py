@@ -22,10 +22,8 @@ from silero_like.errors import BundleError
 BUNDLE_FORMAT = 1
 """The newest format that this version writes and reads."""
 
-BUNDLED_PATH = Path(__file__).parent / "models" / "en"
-"""The English model that is installed with the package, and meant where none is named."""
-TINY_PATH = BUNDLED_PATH.with_name("en-tiny")
-"""A smaller one, installed beside it."""
+BUNDLED_PATH, TINY_PATH = (Path(__file__).parent / "models" / name for name in ("en", "en-tiny"))
+"""The English models that are installed with the package: the one that is meant where none is named, and a smaller."""
 
 CONFIG_NAME = "config.json"
 MODEL_NAME = "model.onnx"
