@@ -6,7 +6,7 @@
 #   sh recipes/en.sh CORPUS runs/en
 #
 # Some nine hours on one core: half an hour, two and a half, less than two, one and a half, and two and a half for en-tiny; with a
-# hundredth of the speech and of the steps it was run in one go, in full only leg by leg.
+# hundredth of the speech and of the steps all of it was run, broken off once; in full only leg by leg.
 # A step that was broken off goes on when it is run again.
 # The bundled weights were made step by step with the same settings but for what docs/experiments.md tells.
 set -eu
